@@ -58,8 +58,7 @@ pub(super) fn print(number: f64) -> String {
     if !(-5 < exponent && exponent < 15) {
         let (first, rest) = digits.split_at(1);
         let point = if rest.is_empty() { "" } else { "." };
-        let exponent_sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{sign}{first}{point}{rest}E{exponent_sign}{:02}", exponent.unsigned_abs());
+        return format!("{sign}{first}{point}{rest}E{exponent:+03}");
     }
     match usize::try_from(exponent + 1) {
         Ok(whole) if whole > 0 && whole < digits.len() => {

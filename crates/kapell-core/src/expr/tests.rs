@@ -257,6 +257,8 @@ fn depth_length_and_work_are_bounded() {
         assert_eq!(kind(&source), ParseErrorKind::TooDeep, "{}", &source[..20]);
     }
     assert_eq!(kind(&"a".repeat(LIMIT_SOURCE + 1)), ParseErrorKind::TooLong);
+    // Nor are paths that go on behind parentheses.
+    assert!(Expr::parse(&format!("{}a{}", "(".repeat(48), ".b)".repeat(48))).is_ok());
     // Long chains are no deep ones.
     assert!(Expr::parse(&format!("a{}", " && a".repeat(4_000))).is_ok());
     assert!(Expr::parse(&format!("a{}", ".b".repeat(10_000))).is_ok());
@@ -307,6 +309,13 @@ fn references_are_found() {
     assert_eq!(found("a.b['c'] == d && contains(e.*.f, g[h.i].j)"), ["a.b.c", "d", "e…", "g…", "h.i"]);
     assert!(Expr::parse("a || !(b && failure())").unwrap().asks_status());
     assert!(!Expr::parse("failures.x").unwrap().asks_status());
+}
+
+#[test]
+fn numbers_beyond_all_bounds_are_written_by_their_names() {
+    for (source, text) in [("1e999", "Infinity"), ("-1e999", "-Infinity"), ("NaN", "NaN"), ("1e15", "1e15")] {
+        assert_eq!(Expr::parse(source).unwrap().root().to_string(), text);
+    }
 }
 
 #[test]

@@ -191,11 +191,13 @@ fn of_another_tool(
     let Some(files) = hashed(&key.text) else { return false };
     let name = files.trim().trim_matches(['\'', '"']);
     let name = name.strip_prefix("**/").or_else(|| name.strip_prefix("./")).unwrap_or(name);
+    let (folder, name) = name.rsplit_once('/').map_or(("", name), |(folder, name)| (folder, name));
     // Manifests are no locks; they are judged elsewhere.
-    if name.contains(['/', '*', ',', '$']) || !name.contains("lock") {
+    if name.contains(['*', ',', '$']) || folder.contains(['*', '$', '{']) || !name.contains("lock") {
         return false;
     }
-    let named = |path: &str| path.rsplit('/').next() == Some(name);
+    let beside = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    let named = |path: &str| path.rsplit('/').next() == Some(name) && path.starts_with(folder);
     let files = &repository.files;
     let runs = |installer: &&Installer| {
         let commands = flow.facts[at].iter().flat_map(|facts| &facts.commands);
@@ -203,7 +205,9 @@ fn of_another_tool(
     };
     let mut used = tools::INSTALLERS.iter().filter(runs).flat_map(|installer| installer.locks);
     let known = tools::INSTALLERS.iter().any(|installer| installer.locks.contains(&name));
-    let Some(lock) = used.clone().find(|lock| files.exists(lock)).filter(|_| known) else { return false };
+    let Some(lock) = used.clone().find(|lock| files.exists(&beside(lock))).filter(|_| known) else {
+        return false;
+    };
     let there = files.others().any(named) || files.iter().any(|(_, file)| named(&file.path));
     if there || used.any(|lock| *lock == name) {
         return false;
@@ -212,9 +216,12 @@ fn of_another_tool(
         .add(
             flow.file,
             key.span,
-            format!("there is no `{name}` to hash, so the key never changes: the lock file is `{lock}`"),
+            format!(
+                "there is no `{}` to hash, so the key never changes: the lock file is `{lock}`",
+                beside(name)
+            ),
         )
-        .hint(format!("take `${{{{ hashFiles('{lock}') }}}}` for the key"))
+        .hint(format!("take `${{{{ hashFiles('{}') }}}}` for the key", beside(lock)))
         .done();
     true
 }

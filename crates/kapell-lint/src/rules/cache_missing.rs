@@ -28,6 +28,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    written_only(repository, report);
     let mut found: Vec<(&Flow, usize, &'static Installer)> = Vec::new();
     for flow in &repository.github.flows {
         // A run that is rare, or that publishes, is better off without what others may have put into a cache.
@@ -68,6 +69,32 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         draft = draft.also(flow.file, flow.job_span(*at), format!("`{}` too", installer.name));
     }
     draft.done();
+}
+
+/// Builds of images keep their layers in a cache that no build asks for.
+///
+/// Source: Docker, "Cache storage backends": `cache-to` exports, and only what `cache-from` names is imported.
+fn written_only(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    let asks = |text: &str| ["cache-from", "cache_from", "cacheFrom"].iter().any(|word| text.contains(word));
+    if !flows.iter().any(|flow| flow.text.contains("cache-to:"))
+        || repository.files.iter().any(|(_, file)| asks(&file.text))
+    {
+        return;
+    }
+    for flow in flows {
+        for (step, _) in flow.jobs().flat_map(|(at, _)| flow.steps(at)) {
+            let to = step.input("cache-to").filter(|_| step.is("docker/build-push-action"));
+            // What goes into the image itself, or into a folder, may be for others.
+            let Some(to) = to.filter(|to| to.text.contains("type=gha")) else { continue };
+            let message = "the layers are kept in a cache that no build asks for: each run uploads all of them for nothing";
+            report
+                .add(flow.file, to.span, message.to_owned())
+                .severity(Severity::Medium)
+                .hint("add `cache-from: type=gha`, with the same scope")
+                .done();
+        }
+    }
 }
 
 /// A cache keeps the downloads of a tool that the job does not run, and not those of the only one that it does.

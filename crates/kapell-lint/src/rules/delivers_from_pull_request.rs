@@ -57,6 +57,7 @@ const OWN: &[&str] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        closed(flow, report);
         let Some(event) = flow.model.event("pull_request").filter(|event| {
             event.filter("types").is_none_or(|types| {
                 types.items.iter().any(|item| matches!(&*item.text, "opened" | "synchronize"))
@@ -103,6 +104,40 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             None => draft.done(),
         }
     }
+}
+
+/// A pull request is closed when it is merged, and when it is thrown away: what deploys to production asks which.
+///
+/// Source: GitHub, "Events that trigger workflows", section "Running your pull_request workflow when a pull request merges".
+fn closed(flow: &Flow, report: &mut Report<'_>) {
+    /// Words of what takes away what a pull request had of its own.
+    const AWAY: &[&str] =
+        &["preview", "delete", "destroy", "teardown", "tear down", "clean", "uninstall", "remove", "stop"];
+    let events = ["pull_request", "pull_request_target"].iter().find_map(|name| flow.model.event(name));
+    let types = events.and_then(|event| event.filter("types"));
+    let only = types.is_some_and(|types| types.items.iter().all(|item| &*item.text == "closed"));
+    let lower = flow.text.to_ascii_lowercase();
+    if !only || lower.contains("merged") || AWAY.iter().any(|word| lower.contains(word)) {
+        return;
+    }
+    let live = |job: &Job| {
+        let name = job.environment.as_ref().and_then(|environment| environment.name.as_ref());
+        name.is_some_and(|name| ["production", "prod", "live"].contains(&&*name.text.to_ascii_lowercase()))
+    };
+    let found = flow.jobs().filter(|(_, job)| live(job)).find_map(|(at, job)| {
+        let (step, _) =
+            flow.steps(at).find(|(_, facts)| facts.works.iter().any(|done| done.work.kind.delivers()))?;
+        Some((job, step))
+    });
+    let Some((job, step)) = found else { return };
+    report
+        .add(
+            flow.file,
+            step.name_span(),
+            format!("`{}` goes to production when a pull request is closed, merged or not", job.id.text),
+        )
+        .hint("add `if: github.event.pull_request.merged`, or start it by the push to the branch")
+        .done();
 }
 
 /// Tells whether a job is for something to try, by its name.

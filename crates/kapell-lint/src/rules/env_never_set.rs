@@ -1,5 +1,7 @@
 //! An expression reads a variable that nothing puts into `env`.
 
+mod same_step; // what a script writes for the steps behind it, and reads itself
+
 use kapell_view::audit::{Confidence, Severity};
 
 use super::env_of_another_job::unknown;
@@ -24,6 +26,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        same_step::check(flow, report);
         for (_, job) in flow.jobs() {
             let unknown = unknown(repository, flow, job);
             for &(name, span) in unknown.iter().filter(|(name, _)| exported(job, name)) {

@@ -2,7 +2,11 @@
 
 use std::sync::LazyLock;
 
-use kapell_spec::{github::Job, words::Words};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step, Uses},
+    words::Words,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -39,6 +43,7 @@ const WHOLE: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    of_actions(repository, report);
     for flow in &repository.github.flows {
         let starts = ["workflow_dispatch", "workflow_call"].map(|name| (name, flow.model.event(name)));
         if starts.iter().all(|(_, event)| event.is_none_or(|event| event.inputs.is_empty())) {
@@ -67,6 +72,43 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Inputs of the repository's own composite actions: a step that gives one expects it to matter.
+fn of_actions(repository: &Repository, report: &mut Report<'_>) {
+    for (folder, action) in repository.github.actions.iter() {
+        let composite = action.model.using.as_ref().is_some_and(|using| &*using.text == "composite");
+        let lower = repository.files[action.file].lower();
+        if !composite || !action.model.complete || WHOLE.iter().any(|word| lower.contains(word)) {
+            continue;
+        }
+        for input in &action.model.inputs {
+            let name = input.name.text.to_ascii_lowercase();
+            if reads(lower, &name) || lower.contains(&format!("inputs['{name}']")) {
+                continue;
+            }
+            let given =
+                repository.github.flows.iter().find_map(|flow| Some((flow, given(flow, folder, &name)?)));
+            let Some((flow, (span, varies))) = given else { continue };
+            report
+                .add(action.file, input.name.span, format!("the input `{}` is never read", input.name.text))
+                .severity(if varies { Severity::High } else { Severity::Medium })
+                .also(flow.file, span, "given here, and nothing comes of it")
+                .hint("use it, or drop it: whoever runs the action believes that it matters")
+                .done();
+        }
+    }
+}
+
+/// Returns where a workflow gives an input to a local action, first of all as another value in each cell of a matrix, and
+/// whether it does that.
+fn given(flow: &Flow, folder: &str, input: &str) -> Option<(Span, bool)> {
+    let steps = flow.model.jobs.iter().flat_map(|job| &job.steps);
+    let of_action = |step: &&Step| matches!(step.action(), Some(Uses::Local(path)) if **path == *folder);
+    let values = steps.filter(of_action).flat_map(|step| &step.with);
+    let values = values.filter(|(name, _)| name.text.eq_ignore_ascii_case(input));
+    let found = values.map(|(_, value)| (value.span, value.text.contains("matrix.")));
+    found.max_by_key(|(_, varies)| *varies)
 }
 
 /// Tells whether a workflow that calls this one gives an input, and to no other: what all are given is a form that

@@ -1,5 +1,7 @@
 //! Two runs can change the same thing outside at the same time.
 
+mod cells; // cells of one matrix that push to the same branch
+
 use crate::github::{Flow, conditions::Run, facts::Done, groups, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -24,6 +26,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        cells::check(flow, report);
         // Several ways to start it, or one that comes often.
         let by_push = flow
             .model

@@ -30,6 +30,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in flows {
         jobs(flow, report);
         too_wide::check(flow, report);
+        too_wide::on_push(flow, report);
     }
     for (index, flow) in flows.iter().enumerate() {
         let Some((own, group)) = group_of(flow) else { continue };

@@ -18,6 +18,29 @@ use crate::{
     rule::Report,
 };
 
+/// Tells whether all functions of a script, if it has any, do nothing but print. Others may look at what failed.
+fn functions_only_speak(text: &str) -> bool {
+    const SPEAK: &[&str] = &["echo", "printf", "tput", "date"];
+    let mut rest = text;
+    while let Some(at) = ["() {", "(){", "function "].iter().filter_map(|word| rest.find(word)).min() {
+        let Some(open) = rest[at..].find('{').map(|open| at + open + 1) else { return false };
+        let line = rest[open..].find('\n').map_or(rest.len(), |end| open + end);
+        let close = match rest[open..line].rfind('}') {
+            Some(close) => open + close,
+            None => match rest[open..].find("\n}") {
+                Some(close) => open + close + 1,
+                None => return false,
+            },
+        };
+        let body = rest[open..close].trim().trim_end_matches(';');
+        if !commands(body).iter().all(|command| SPEAK.contains(&command.program())) {
+            return false;
+        }
+        rest = &rest[close..];
+    }
+    true
+}
+
 /// What steps call, each read once.
 pub(super) struct Called<'a> {
     repository: &'a Repository,
@@ -97,9 +120,8 @@ impl<'a> Called<'a> {
         let ends = first.starts_with("#!")
             && first.split(' ').skip(1).any(|word| word.starts_with('-') && word.contains('e'));
         let goes_on = !ends
-            && !["set -", "errexit", "trap ", "() {", "(){", "function "]
-                .iter()
-                .any(|word| text.contains(word));
+            && !["set -", "errexit", "trap "].iter().any(|word| text.contains(word))
+            && functions_only_speak(text);
         let shrugs = ["|| true", "|| :", "|| echo"].iter().any(|word| text.contains(word));
         // Only its end tells whether a check of its own is waited for by name.
         let leaves = text.contains("wait") && text.lines().any(|line| line.trim_end().ends_with('&'));

@@ -257,8 +257,9 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
     });
     // Cmdlets leave the status of the last program as it is.
     let mut programs = (at + 1..facts.commands.len()).filter(|&later| {
-        let known = matches!(kind(later), Some(kind) if !matches!(kind, Kind::Trivial | Kind::Unknown));
-        known || tools::runs_scripts(facts.commands[later].program())
+        let program = facts.commands[later].program();
+        let known = matches!(kind(later), Some(kind) if kind != Kind::Unknown);
+        known && !is_cmdlet(program) || tools::runs_scripts(program)
     });
     let covers = covers || programs.next_back().is_some_and(|last| !checks(last));
     (covers && checks(at)).then(|| {
@@ -268,6 +269,19 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
         );
         Lost::new(Severity::High, message, hint)
     })
+}
+
+/// Tells whether a word is one of PowerShell's own commands, or short for one.
+///
+/// Source: PowerShell, "about_Aliases", and `Get-Alias` on Windows.
+fn is_cmdlet(program: &str) -> bool {
+    const ALIASES: &[&str] = &[
+        "cat", "cd", "clear", "copy", "cp", "curl", "date", "del", "diff", "dir", "echo", "exit", "export",
+        "kill", "ls", "md", "mkdir", "move", "mv", "popd", "ps", "pushd", "pwd", "rd", "ren", "return", "rm",
+        "rmdir", "set", "sleep", "sort", "tee", "test", "type", "wget", "where",
+    ];
+    ALIASES.contains(&program)
+        || program.contains('-') && program.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
 /// `if check; then echo fine; else echo failed; fi`, and nothing else happens.

@@ -1,6 +1,6 @@
 //! Groups that hold nothing of a pull request: the checks of one stop those of all others.
 
-use kapell_spec::github::{Concurrency, Job};
+use kapell_spec::github::{Concurrency, Event, Job};
 use kapell_view::audit::Severity;
 
 use super::{plain, stops};
@@ -15,11 +15,8 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
         return;
     }
     // A device, or a place to deploy to, is one for all: the newest is wanted there.
-    let shared = |(at, job): (usize, &Job)| {
-        job.environment.is_some()
-            || carry::changes(flow, at)
-            || job.runs_on.iter().any(|label| label.text.contains("self-hosted"))
-    };
+    let shared =
+        |(at, job): (usize, &Job)| job.environment.is_some() || carry::changes(flow, at) || is_device(job);
     if flow.jobs().any(shared) {
         return;
     }
@@ -56,8 +53,50 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     }
 }
 
+/// Tells whether a job runs on a machine of its own: its labels say more of it than what it can run, or nothing.
+fn is_device(job: &Job) -> bool {
+    const ANY: &[&str] = &["self-hosted", "linux", "windows", "macos", "x64", "x86", "arm", "arm64"];
+    let own = job.runs_on.iter().any(|label| label.text.contains("self-hosted"));
+    own && (job.runs_on.len() < 2
+        || !job.runs_on.iter().all(|label| ANY.contains(&&*label.text.to_ascii_lowercase())))
+}
+
+/// The branch of a pull request tells those apart, and is empty for a push: all branches share one group then.
+///
+/// Source: GitHub, "Contexts reference", `github.head_ref`: only set for events of pull requests.
+pub(super) fn on_push(flow: &Flow, report: &mut Report<'_>) {
+    let several = |event: &Event| {
+        let branches = event.filter("branches");
+        let several = branches.is_none_or(|filter| {
+            filter.items.len() > 1 || filter.items.iter().any(|item| item.text.contains('*'))
+        });
+        several && (branches.is_some() || event.filter("tags").is_none())
+    };
+    let pushed = flow.model.event("push").is_some_and(several) && flow.starts("pull_request");
+    let own = |group: &Concurrency| {
+        let text = group.group.as_ref().map(|group| plain(&group.text)).unwrap_or_default();
+        text.contains(HEAD) && is_same(&text.replace(HEAD, ""))
+    };
+    let group = flow.model.concurrency.as_ref().filter(|group| pushed && stops(group) && own(group));
+    let Some(group) = group.and_then(|own| own.group.as_ref()) else { return };
+    let message = "`github.head_ref` is empty on `push`: a push to one branch cancels the runs of all others";
+    report
+        .add(flow.file, group.span, message.to_owned())
+        .severity(Severity::Medium)
+        .hint("write `${{ github.head_ref || github.ref }}`")
+        .done();
+}
+
+const HEAD: &str = "${{github.head_ref}}";
+
 /// Tells whether a group stops what runs in it and is the same for all pull requests.
 fn is_wide(concurrency: &Concurrency) -> bool {
+    let Some(group) = concurrency.group.as_ref().filter(|_| stops(concurrency)) else { return false };
+    is_same(&plain(&group.text))
+}
+
+/// Tells whether a group, as [`plain`] has it, is the same for all branches and pull requests of a workflow.
+fn is_same(group: &str) -> bool {
     /// What is the same for all of them, or nearly.
     const SAME: &[&str] = &[
         "${{github.workflow}}",
@@ -66,8 +105,7 @@ fn is_wide(concurrency: &Concurrency) -> bool {
         "${{github.repository}}",
         "${{github.job}}",
     ];
-    let Some(group) = concurrency.group.as_ref().filter(|_| stops(concurrency)) else { return false };
-    let mut text = plain(&group.text);
+    let mut text = group.to_owned();
     for word in SAME {
         text = text.replace(word, "");
     }

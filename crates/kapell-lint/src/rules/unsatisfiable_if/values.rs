@@ -5,7 +5,7 @@ mod words; // truth values and names of bots that are compared with a word that 
 pub(super) use self::words::has_pattern;
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
-use kapell_spec::github::{Expression, Step};
+use kapell_spec::github::{Expression, Input, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -20,32 +20,32 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
         for expression in job.expressions.iter().filter(|expression| !expression.expr.root().is_plain()) {
             expression.expr.root().walk(&mut |node| {
                 words::check(flow, at, node, expression, report);
-                let Some((path, other)) = compared(node) else { return };
+                let Some((path, differs, other)) = compared(node) else { return };
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let place = Place { flow, at, expression, differs };
                 match (&path[..], other) {
-                    (["steps", id, "outputs", name], Literal::String(text)) => {
+                    (["steps", id, "outputs", name], Literal::String(text)) if !differs => {
                         literal(flow, at, (id, name, text), expression, report);
                     }
-                    (["needs", id, "outputs", name], Literal::String(text)) => {
+                    (["needs", id, "outputs", name], Literal::String(text)) if !differs => {
                         of_job(flow, (id, name, text), expression, report);
                     }
                     (["github", "event", rest @ ..], Literal::String(text))
                         if matches!(&**text, "true" | "false") && is_boolean(rest) =>
                     {
-                        flag(flow, at, (&path.join("."), text), expression, report);
+                        place.flag(&path.join("."), text, report);
                     }
                     (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
-                        not_a_text(flow, at, (&path.join("."), "an output"), expression, report);
+                        place.not_a_text(&path.join("."), "an output", report);
                     }
                     (["github", "event", "inputs", name], Literal::Bool(wanted)) => {
-                        ticked(flow, at, (name, *wanted), expression, report);
+                        place.ticked(name, *wanted, report);
                     }
                     (["inputs", name], Literal::String(text)) if !composite => {
-                        switch(flow, at, (name, text), expression, report);
+                        place.switch(name, text, report);
                     }
                     (["inputs", _], Literal::Bool(true)) if composite => {
-                        let what = "an input of an action";
-                        not_a_text(flow, at, (&path.join("."), what), expression, report);
+                        place.not_a_text(&path.join("."), "an input of an action", report);
                     }
                     _ => {}
                 }
@@ -54,68 +54,101 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     }
 }
 
-/// Returns the path and the literal of a comparison `==`.
-fn compared(node: &Node) -> Option<(Vec<String>, &Literal)> {
-    let NodeKind::Compare { comparison: Comparison::Equal, left, right } = &node.kind else { return None };
+/// Returns the path of a comparison `==` or `!=`, whether it is the second, and the literal.
+fn compared(node: &Node) -> Option<(Vec<String>, bool, &Literal)> {
+    let NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), left, right } =
+        &node.kind
+    else {
+        return None;
+    };
+    let differs = *sign == Comparison::NotEqual;
     let path = |node: &Node| {
         let NodeKind::Access { .. } = &node.kind else { return None };
         let reference = node.references().into_iter().next().filter(|reference| reference.whole)?;
         Some(reference.path.iter().map(|(name, _)| name.to_ascii_lowercase()).collect::<Vec<_>>())
     };
     match (&left.kind, &right.kind) {
-        (_, NodeKind::Literal(literal)) => Some((path(left)?, literal)),
-        (NodeKind::Literal(literal), _) => Some((path(right)?, literal)),
+        (_, NodeKind::Literal(literal)) => Some((path(left)?, differs, literal)),
+        (NodeKind::Literal(literal), _) => Some((path(right)?, differs, literal)),
         _ => None,
     }
 }
 
-/// A text compared with `true`: both are taken for numbers, and a word is none.
-///
-/// Source: GitHub, "Evaluate expressions in workflows and actions", section "Operators".
-fn not_a_text(
-    flow: &Flow,
+/// A comparison of two values that are never equal, as one is a text and the other is not.
+struct Place<'a> {
+    flow: &'a Flow,
     at: usize,
-    (path, what): (&str, &str),
-    expression: &Expression,
-    report: &mut Report<'_>,
-) {
-    report
-        .add(
-            flow.file,
-            expression.span(&flow.text),
-            format!("`{path} == true` never holds: {what} is a text, and `'true'` is not `true`"),
-        )
-        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
-        .hint(format!("write `{path} == 'true'`"))
-        .done();
+    expression: &'a Expression,
+    /// Whether it asks that they differ, and so always holds.
+    differs: bool,
 }
 
-/// An input of the event compared with `true` or `false`: the event has it as a text, and as a number that is none.
-///
-/// Source: GitHub, "Workflow syntax", `on.workflow_dispatch.inputs`, and "Evaluate expressions", section "Operators".
-fn ticked(
-    flow: &Flow,
-    at: usize,
-    (name, wanted): (&str, bool),
-    expression: &Expression,
-    report: &mut Report<'_>,
-) {
-    // Without the event there is no such text, and nothing is as much as `false`.
-    let always = flow.model.events.iter().all(|event| &*event.name.text == "workflow_dispatch");
-    if !wanted && !always {
-        return;
+impl Place<'_> {
+    fn tell(&self, path: &str, literal: &str, why: &str, hint: String, report: &mut Report<'_>) {
+        let (sign, says) = if self.differs { ("!=", "always") } else { ("==", "never") };
+        let span = self.expression.span(&self.flow.text);
+        report
+            .add(self.flow.file, span, format!("`{path} {sign} {literal}` {says} holds: {why}"))
+            .severity(if carry::delivers(self.flow, self.at) { Severity::High } else { Severity::Medium })
+            .hint(hint)
+            .done();
     }
-    report
-        .add(
-            flow.file,
-            expression.span(&flow.text),
-            format!(
-                "`github.event.inputs.{name} == {wanted}` never holds: the event has a text, and `'{wanted}'` is not `{wanted}`"
-            ),
-        )
-        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
-        .hint(format!("write `inputs.{name} == {wanted}`, or compare with `'{wanted}'`"))
-        .done();
+
+    /// Returns how a boolean is asked for that was compared with a word.
+    fn plainly(&self, path: &str, wanted: &str) -> String {
+        if (wanted == "true") == self.differs {
+            format!("write `!{path}`")
+        } else {
+            format!("write `{path}`")
+        }
+    }
+
+    /// A text compared with `true`: both are taken for numbers, and a word is none.
+    ///
+    /// Source: GitHub, "Evaluate expressions in workflows and actions", section "Operators".
+    fn not_a_text(&self, path: &str, what: &str, report: &mut Report<'_>) {
+        let sign = if self.differs { "!=" } else { "==" };
+        let why = format!("{what} is a text, and `'true'` is not `true`");
+        self.tell(path, "true", &why, format!("write `{path} {sign} 'true'`"), report);
+    }
+
+    /// An input of the event compared with `true` or `false`: the event has it as a text, and as a number that is none.
+    ///
+    /// Source: GitHub, "Workflow syntax", `on.workflow_dispatch.inputs`, and "Evaluate expressions", section "Operators".
+    fn ticked(&self, name: &str, wanted: bool, report: &mut Report<'_>) {
+        // Without the event there is no such text, and nothing is as much as `false`.
+        let always = self.flow.model.events.iter().all(|event| &*event.name.text == "workflow_dispatch");
+        if !wanted && !always {
+            return;
+        }
+        let sign = if self.differs { "!=" } else { "==" };
+        let why = format!("the event has a text, and `'{wanted}'` is not `{wanted}`");
+        let hint = format!("write `inputs.{name} {sign} {wanted}`, or compare with `'{wanted}'`");
+        self.tell(&format!("github.event.inputs.{name}"), &wanted.to_string(), &why, hint, report);
+    }
+
+    /// A property of an event that is `true` or `false`, compared with a word.
+    ///
+    /// Source: GitHub, "Webhook events and payloads": these are booleans.
+    fn flag(&self, path: &str, wanted: &str, report: &mut Report<'_>) {
+        let why = format!("it is a boolean, and `{wanted}` is not `'{wanted}'`");
+        self.tell(path, &format!("'{wanted}'"), &why, self.plainly(path, wanted), report);
+    }
+
+    /// A switch compared with a word: `inputs.dry_run` is `true` or `false`, and neither is a text.
+    ///
+    /// Source: GitHub, "Workflow syntax", `on.workflow_dispatch.inputs`: the `inputs` context keeps a boolean as one, while
+    /// `github.event.inputs` makes a text of it.
+    fn switch(&self, name: &str, wanted: &str, report: &mut Report<'_>) {
+        let inputs = || self.flow.model.events.iter().flat_map(|event| &event.inputs);
+        let is = |input: &Input| input.name.text.eq_ignore_ascii_case(name);
+        let boolean =
+            |input: &Input| is(input) && input.kind.as_ref().is_some_and(|kind| *kind.text == *"boolean");
+        let mixed = inputs().any(|input| is(input) && !boolean(input));
+        if matches!(wanted, "true" | "false") && inputs().any(boolean) && !mixed {
+            self.flag(&format!("inputs.{name}"), wanted, report);
+        }
+    }
 }
 
 /// Tells whether a property of an event is `true` or `false`, and no text.
@@ -127,64 +160,6 @@ fn is_boolean(path: &[&str]) -> bool {
         ["created" | "deleted" | "forced"] => true,
         _ => false,
     }
-}
-
-/// Such a property compared with a word.
-///
-/// Source: GitHub, "Webhook events and payloads": these are booleans.
-fn flag(
-    flow: &Flow,
-    at: usize,
-    (path, wanted): (&str, &str),
-    expression: &Expression,
-    report: &mut Report<'_>,
-) {
-    report
-        .add(
-            flow.file,
-            expression.span(&flow.text),
-            format!(
-                "`{path} == '{wanted}'` never holds: it is a boolean, and `{wanted}` is not `'{wanted}'`"
-            ),
-        )
-        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
-        .hint(if wanted == "true" { format!("write `{path}`") } else { format!("write `!{path}`") })
-        .done();
-}
-
-/// A switch compared with a word: `inputs.dry_run` is `true` or `false`, and neither is a text.
-///
-/// Source: GitHub, "Workflow syntax", `on.workflow_dispatch.inputs`: the `inputs` context keeps a boolean as one, while
-/// `github.event.inputs` makes a text of it.
-fn switch(
-    flow: &Flow,
-    at: usize,
-    (name, wanted): (&str, &str),
-    expression: &Expression,
-    report: &mut Report<'_>,
-) {
-    let word = matches!(wanted, "true" | "false");
-    let mut given = flow.model.events.iter().flat_map(|event| &event.inputs);
-    let all = || flow.model.events.iter().flat_map(|event| &event.inputs);
-    let is = |input: &kapell_spec::github::Input| input.name.text.eq_ignore_ascii_case(name);
-    let boolean = |input: &kapell_spec::github::Input| {
-        is(input) && input.kind.as_ref().is_some_and(|kind| *kind.text == *"boolean")
-    };
-    if !word || !given.any(boolean) || all().any(|input| is(input) && !boolean(input)) {
-        return;
-    }
-    report
-        .add(
-            flow.file,
-            expression.span(&flow.text),
-            format!("`inputs.{name} == '{wanted}'` never holds: it is a boolean, and `{wanted}` is not `'{wanted}'`"),
-        )
-        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
-        .hint(match wanted {
-            "true" => format!("write `inputs.{name}`"),
-            _ => format!("write `!inputs.{name}`"),
-        })
-        .done();
 }
 
 /// A value that the step never writes.
