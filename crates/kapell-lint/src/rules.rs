@@ -11,6 +11,7 @@ mod artifact_never_consumed;
 mod artifact_never_produced;
 mod asserted_result;
 mod await_in_loop;
+mod blocking_call_in_async;
 mod broken_frontmatter;
 mod cache_after_install;
 mod cache_clobbered;
@@ -20,6 +21,7 @@ mod cache_no_restore_keys;
 mod call_without_retry;
 mod call_without_timeout;
 mod cancel_on_mutating;
+mod check_fails_open;
 mod command_overlap;
 mod context_refetched;
 mod copies_collide;
@@ -47,7 +49,10 @@ mod hook_timeout_unit;
 mod image_not_deployed;
 mod input_before_output;
 mod input_never_read;
+mod interrupt_without_checkpointer;
+mod loop_without_end;
 mod lost_continuation;
+mod lost_result;
 mod masked_failure;
 mod matrix_axis_unread;
 mod matrix_extract;
@@ -111,6 +116,11 @@ pub static RULES: &[&Rule] = &[
     &hardcoded_agent_selection::RULE,
     &shared_state_across_tasks::RULE,
     &unbounded_fan_out::RULE,
+    &loop_without_end::RULE,
+    &lost_result::RULE,
+    &check_fails_open::RULE,
+    &interrupt_without_checkpointer::RULE,
+    &blocking_call_in_async::RULE,
     &depends_on_without_healthcheck::RULE,
     &port_mismatch::RULE,
     &image_not_deployed::RULE,

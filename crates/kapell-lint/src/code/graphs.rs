@@ -32,7 +32,12 @@ pub struct Graph<'a> {
     pub hides_nodes: bool,
     /// Whether there may be edges that cannot be seen.
     pub hides_edges: bool,
+    /// What the names of a loop stand for in the round that is read.
+    given: Round<'a>,
 }
+
+/// What the names of a loop stand for in one round.
+type Round<'a> = BTreeMap<&'a str, Id>;
 
 /// A way from one node to another.
 #[derive(Debug, Clone, Copy)]
@@ -79,8 +84,13 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
             routers: Vec::new(),
             hides_nodes: false,
             hides_edges: false,
+            given: Round::new(),
         });
-        graph.read(method, call);
+        for round in rounds(unit, call).unwrap_or_else(|| vec![Round::new()]) {
+            graph.given = round;
+            graph.read(method, call);
+        }
+        graph.given = Round::new();
     }
     let mut found: Vec<Graph<'_>> = graphs.into_values().collect();
     for graph in &mut found {
@@ -89,6 +99,50 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
         graph.hides_edges |= hidden;
     }
     found
+}
+
+/// Returns what the names of the loop around a node stand for in each of its rounds, where the text shows all of them:
+/// `for name in ("plan", "write")`, `for name, run in {"plan": plan}.items()`. `None` where there is no loop, or more is needed.
+fn rounds(unit: &Unit, id: Id) -> Option<Vec<Round<'_>>> {
+    let around = unit.syntax.around(id).take_while(|&id| !FUNCTIONS.contains(&unit.kind(id)));
+    let mut loops = around
+        .filter(|&id| matches!(unit.kind(id), "for_statement" | "for_in_statement" | "while_statement"));
+    let each = loops.next().filter(|_| loops.next().is_none())?;
+    rounds_of(unit, each)
+}
+
+fn rounds_of(unit: &Unit, each: Id) -> Option<Vec<Round<'_>>> {
+    let left = unit.syntax.child(each, "left")?;
+    let names: Vec<&str> = match unit.kind(left) {
+        "identifier" => vec![unit.text(left)],
+        "pattern_list" | "tuple_pattern" | "array_pattern" => parts(unit, left)
+            .into_iter()
+            .map(|id| (unit.kind(id) == "identifier").then(|| unit.text(id)))
+            .collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let mut right = unit.value(unit.syntax.child(each, "right")?)?;
+    if unit.callee_name(right) == "items" && unit.kind(right) == "call" {
+        right = unit.value(unit.syntax.child(unit.callee(right)?, "object")?)?;
+    }
+    let values: Vec<Vec<Id>> = match unit.kind(right) {
+        "dictionary" => parts(unit, right)
+            .into_iter()
+            .filter(|&id| !matches!(unit.kind(id), "{" | "}"))
+            .map(|pair| Some(vec![unit.syntax.child(pair, "key")?, unit.syntax.child(pair, "value")?]))
+            .collect::<Option<_>>()?,
+        "list" | "tuple" | "array" => {
+            let each = |id: Id| match unit.kind(id) {
+                "tuple" | "list" | "array" => parts(unit, id),
+                _ => vec![id],
+            };
+            parts(unit, right).into_iter().map(each).collect()
+        }
+        _ => return None,
+    };
+    // Over a dictionary itself go its keys.
+    let whole = values.iter().all(|values| values.len() >= names.len());
+    whole.then(|| values.into_iter().map(|values| names.iter().copied().zip(values).collect()).collect())
 }
 
 /// How far a chain of calls is followed to what was built first.
@@ -126,8 +180,8 @@ fn builder(unit: &Unit, expression: Id) -> Option<Id> {
 
 impl<'a> Graph<'a> {
     fn read(&mut self, method: &str, call: Id) {
-        let args: Vec<Id> =
-            self.unit.args(call).iter().filter(|arg| arg.name.is_none()).map(|arg| arg.value).collect();
+        let plain = self.unit.args(call).into_iter().filter(|arg| arg.name.is_none());
+        let args: Vec<Id> = plain.map(|arg| self.meant(arg.value)).collect();
         match method {
             "add_node" | "addNode" => self.read_node(call, &args),
             "add_edge" | "addEdge" => self.read_edge(&args),
@@ -139,6 +193,17 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// Returns what an expression stands for in this round of a loop.
+    fn meant(&self, id: Id) -> Id {
+        self.given.get(self.unit.text(id)).copied().unwrap_or(id)
+    }
+
+    /// Tells whether an expression stands for what builds this graph.
+    #[must_use]
+    pub fn is_built_by(&self, expression: Id) -> bool {
+        builder(self.unit, expression) == Some(self.made)
+    }
+
     fn hide(&mut self) {
         (self.hides_nodes, self.hides_edges) = (true, true);
     }
@@ -146,8 +211,8 @@ impl<'a> Graph<'a> {
     fn read_node(&mut self, call: Id, args: &[Id]) {
         let unit = self.unit;
         let named = || {
-            let name = unit.keyword(call, "node")?;
-            Some((name, name_of(unit, name)?, unit.keyword(call, "action")))
+            let name = self.meant(unit.keyword(call, "node")?);
+            Some((name, name_of(unit, name)?, unit.keyword(call, "action").map(|id| self.meant(id))))
         };
         let first = args.first().and_then(|&first| match unit.kind(first) {
             // `add_node(plan)` takes the name of the function.
@@ -174,7 +239,7 @@ impl<'a> Graph<'a> {
             "list" | "array" | "tuple" => parts(unit, from),
             _ => vec![from],
         };
-        for from in froms {
+        for from in froms.into_iter().map(|from| self.meant(from)).collect::<Vec<_>>() {
             match (name_of(unit, from), name_of(unit, to)) {
                 (Some(start), Some(end)) => {
                     self.edges.push(Edge { from: start, to: end, from_at: from, to_at: to, chosen: false });
@@ -366,11 +431,10 @@ pub fn may_go_anywhere(units: &[Unit], graph: &Graph<'_>) -> bool {
     // Graphs in loops and branches of a function are read as if all of it ran.
     let looped = |id: Id| {
         let around = graph.unit.syntax.around(id).take_while(|&id| !FUNCTIONS.contains(&graph.unit.kind(id)));
-        around.into_iter().any(|id| {
-            matches!(
-                graph.unit.kind(id),
-                "if_statement" | "for_statement" | "while_statement" | "for_in_statement"
-            )
+        around.into_iter().any(|id| match graph.unit.kind(id) {
+            "if_statement" | "while_statement" => true,
+            "for_statement" | "for_in_statement" => rounds_of(graph.unit, id).is_none(),
+            _ => false,
         })
     };
     graph.nodes.values().any(|(at, _)| looped(*at))

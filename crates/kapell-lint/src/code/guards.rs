@@ -26,7 +26,9 @@ pub fn guarded(unit: &Unit, within: &[Id], words: &[&str]) -> bool {
     })
 }
 
-pub(super) fn has_word(text: &str, word: &str) -> bool {
+/// Tells whether a word stands in a text by itself.
+#[must_use]
+pub fn has_word(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices(word)
         .any(|(at, _)| !text[..at].ends_with(part) && !text[at + word.len()..].starts_with(part))

@@ -107,6 +107,12 @@ const WORDS: &[&str] = &[
     "AGENTS",
     "websockets",
     "fastify",
+    // Work that is started, of which somebody may lose sight.
+    "asyncio.create_task(",
+    "asyncio.ensure_future(",
+    "return_exceptions=",
+    "allSettled(",
+    ".forEach(async",
 ];
 
 /// Hosts that answer with a model.

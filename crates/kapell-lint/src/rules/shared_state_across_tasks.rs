@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{Confidence, Severity};
 
-use self::{at_once::AtOnce, common::Common};
+pub(super) use self::at_once::{AtOnce, abroad, all, handlers};
+use self::common::Common;
 use crate::{
     code::{Id, Unit, guards, modules::Modules, service},
     repository::{Depth, Repository},

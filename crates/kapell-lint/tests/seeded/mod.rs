@@ -50,6 +50,7 @@ const SEEDS: &[&str] = &[
     include_str!("systems.seeds"),
     // Last, so that the places of the others stay.
     include_str!("late.seeds"),
+    include_str!("code.seeds"),
 ];
 
 /// A fault, as it is written down.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use kapell_spec::finding::Span;
 
-use self::asked::handlers;
+pub(in crate::rules) use self::asked::handlers;
 use super::{
     LOCKS,
     common::{self, Common},
@@ -19,14 +19,14 @@ use crate::{
 
 /// A function that runs many times at once.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AtOnce {
-    pub(super) function: Id,
+pub(in crate::rules) struct AtOnce {
+    pub(in crate::rules) function: Id,
     /// Where its runs are started.
-    pub(super) started: (FileId, Span),
+    pub(in crate::rules) started: (FileId, Span),
     /// What they have in common.
     pub(super) common: Common,
     /// What is said of where they are started.
-    pub(super) how: &'static str,
+    pub(in crate::rules) how: &'static str,
 }
 
 const STARTED: &str = "they are started here";
@@ -36,7 +36,7 @@ pub(super) const ASKED: &str = "every request runs it";
 const STEPS: u32 = 3;
 
 /// Finds the functions that run many times at once: those that are started so, and those that answer requests.
-pub(super) fn all(unit: &Unit) -> Vec<AtOnce> {
+pub(in crate::rules) fn all(unit: &Unit) -> Vec<AtOnce> {
     let mut found = started(unit);
     found.extend(handlers(unit));
     found
@@ -44,7 +44,7 @@ pub(super) fn all(unit: &Unit) -> Vec<AtOnce> {
 
 /// Finds the functions of other files that run many times at once: those that are named where they are started, and those that
 /// a function calls which does, or answers requests. Of methods, those of an object that all runs have in common.
-pub(super) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> Vec<(&'a Unit, AtOnce)> {
+pub(in crate::rules) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> Vec<(&'a Unit, AtOnce)> {
     let mut found: Vec<(&Unit, AtOnce)> = Vec::new();
     let leads_out = |unit: &&Unit| unit.origins().any(|(_, origin)| origin.target.is_some());
     for unit in units.iter().filter(leads_out) {

@@ -55,7 +55,7 @@ const HEARS: &[&str] =
 const EXPORTED: &[&str] = &["POST", "GET", "PUT", "PATCH", "DELETE"];
 
 /// Finds the functions that answer requests.
-pub(super) fn handlers(unit: &Unit) -> Vec<AtOnce> {
+pub(in crate::rules) fn handlers(unit: &Unit) -> Vec<AtOnce> {
     let at = |function: Id, started: Id| AtOnce {
         function,
         started: (unit.file, unit.span(started)),

@@ -1,0 +1,173 @@
+//! A check by a model or an agent that lets through what it could not look at.
+
+mod empty; // an empty list for a failure
+mod words; // what a name says of its answer
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    code::{
+        Id, Service, Unit,
+        service::{self, Methods},
+    },
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/check-fails-open.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "check-fails-open",
+    summary: "a check by a model or an agent answers that all is well where it failed itself",
+    group: Group::Code,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/check-fails-open.md"),
+    check,
+};
+
+/// Words of who lets things through on purpose.
+const MEANT: &[&str] = &[
+    "fail open",
+    "fail-open",
+    "fails open",
+    "failopen",
+    "fail_open",
+    "best effort",
+    "best-effort",
+    "on purpose",
+    "deliberate",
+    "intention",
+    "never block",
+    "not block",
+    "don't block",
+    "advisory",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let methods = Methods::new(&repository.code);
+    for unit in repository.code.iter() {
+        for attempt in unit.syntax.of_kind(&["try_statement"]) {
+            let answers = answers(unit, attempt);
+            let Some((reached, what)) = asked(&methods, unit, attempt).filter(|_| !answers.is_empty()) else {
+                continue;
+            };
+            let function = unit.function_of(attempt);
+            for (answer, value) in answers {
+                let Some(passes) = passes(repository, &methods, (unit, function), value) else { continue };
+                let message = format!(
+                    "`{}`{} answers for the {} where that failed{passes}",
+                    unit.text(answer),
+                    service::place_name(unit, answer),
+                    what.name(),
+                );
+                let mut draft = report
+                    .add(unit.file, unit.span(answer), message)
+                    .hint("let the failure through, or answer that it was not checked, which is not a yes")
+                    .also(unit.file, unit.span(reached), "this may fail");
+                if let Some(comment) = meant(unit, function) {
+                    draft = draft.explained(comment);
+                }
+                draft.done();
+            }
+        }
+    }
+}
+
+/// Says what passes by the answer to a failure, if anything does.
+fn passes(
+    repository: &Repository,
+    methods: &Methods<'_>,
+    (unit, function): (&Unit, Id),
+    value: Id,
+) -> Option<String> {
+    if lets_through(unit, function, value) && may_refuse(unit, function, value) {
+        return Some(": whatever could not be checked passes".to_owned());
+    }
+    let gate = empty::gate(&repository.code, methods, (unit, function), value)?;
+    Some(format!(", and {gate} takes it for a check without a finding"))
+}
+
+/// Finds the model or agent that a `try` asks.
+fn asked(methods: &Methods<'_>, unit: &Unit, attempt: Id) -> Option<(Id, Service)> {
+    let body = unit.syntax.child(attempt, "body")?;
+    methods.reached(unit, body).filter(|(_, what)| matches!(what, Service::Model | Service::Agent))
+}
+
+/// Returns what a failure is answered with: the only `return` of each handler, where it throws nothing.
+fn answers(unit: &Unit, attempt: Id) -> Vec<(Id, Id)> {
+    let function = unit.function_of(attempt);
+    let handlers =
+        unit.syntax.children(attempt).filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    handlers
+        .filter_map(|handler| {
+            let own = |kinds: &[&str]| -> Vec<Id> {
+                let all = unit.syntax.below(handler).filter(|&id| kinds.contains(&unit.kind(id)));
+                all.filter(|&id| unit.function_of(id) == function).collect()
+            };
+            let leaves =
+                own(&["raise_statement", "throw_statement", "if_statement", "conditional_expression"]);
+            let [back] = *own(&["return_statement"]) else { return None };
+            let value = unit.syntax.children(back).nth(1)?;
+            leaves.is_empty().then_some((back, value))
+        })
+        .collect()
+}
+
+/// Tells whether a value says that all is well: by its own keys, or by the name of the function that answers it.
+fn lets_through(unit: &Unit, function: Id, value: Id) -> bool {
+    let name = name_of(unit, function);
+    match unit.kind(value) {
+        "true" => words::is_yes(name, true),
+        "false" => words::is_yes(name, false),
+        "object" | "dictionary" | "call" => {
+            let pairs =
+                unit.syntax.below(value).filter(|&id| matches!(unit.kind(id), "pair" | "keyword_argument"));
+            let mut says = pairs.filter_map(|pair| {
+                let key = unit.syntax.child(pair, "key").or_else(|| unit.syntax.child(pair, "name"))?;
+                let value = unit.syntax.child(pair, "value")?;
+                let given = match unit.kind(value) {
+                    "true" => true,
+                    "false" => false,
+                    _ => return None,
+                };
+                words::of_key(unit.text(key).trim_matches(['"', '\''])).map(|yes| yes == given)
+            });
+            says.next() == Some(true) && says.all(|yes| yes)
+        }
+        "string" => words::judges(name) && words::is_pass(unit.text(value).trim_matches(['"', '\''])),
+        _ => false,
+    }
+}
+
+/// Tells whether a function answers anything else where nothing fails.
+fn may_refuse(unit: &Unit, function: Id, value: Id) -> bool {
+    let handled =
+        |id: Id| unit.syntax.around(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    let back = unit.syntax.below(function).filter(|&id| unit.kind(id) == "return_statement");
+    let mut values = back
+        .filter(|&id| unit.function_of(id) == function && !handled(id))
+        .filter_map(|id| unit.syntax.children(id).nth(1));
+    values.any(|id| unit.text(id) != unit.text(value))
+}
+
+/// Returns the name of a function.
+fn name_of(unit: &Unit, function: Id) -> &str {
+    let parent = unit.syntax[function].parent;
+    let given = || unit.syntax.child(parent, "name").or_else(|| unit.syntax.child(parent, "key"));
+    let bound = matches!(unit.kind(parent), "variable_declarator" | "pair");
+    let name = unit.syntax.child(function, "name").or_else(|| given().filter(|_| bound));
+    name.map_or("", |name| unit.text(name))
+}
+
+/// Returns the words of a function that say it is meant so.
+fn meant(unit: &Unit, function: Id) -> Option<String> {
+    let said = unit.syntax.below(function).filter(|&id| matches!(unit.kind(id), "comment" | "string"));
+    said.into_iter().map(|id| unit.text(id)).find_map(|text| {
+        let lower = text.to_lowercase();
+        let line = lower.lines().position(|line| MEANT.iter().any(|word| line.contains(word)))?;
+        Some(text.lines().nth(line)?.trim().to_owned())
+    })
+}

@@ -1,0 +1,36 @@
+//! Loops around models, agents and services that nothing ends.
+
+mod again; // tries again for ever
+mod teams; // agents that talk to each other for ever
+mod turns; // an agent's own loop
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    code::service::Methods,
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/loop-without-end.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "loop-without-end",
+    summary: "a loop of tries, turns or messages between agents has no limit",
+    group: Group::Code,
+    anti_pattern: Some(AntiPattern::NoTimeout),
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/loop-without-end.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let methods = Methods::new(&repository.code);
+    for unit in repository.code.iter() {
+        again::check(&methods, unit, report);
+        turns::check(unit, report);
+        teams::check(unit, report);
+    }
+}

@@ -1,0 +1,97 @@
+//! An agent's own loop: the model is asked until it wants no more tools.
+
+use kapell_view::audit::Severity;
+
+use crate::{
+    code::{Id, Service, Unit, guards, service},
+    rule::Report,
+};
+
+/// Loops that go on until something inside ends them.
+const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
+
+/// Words of a loop that counts, spends, or hears from people.
+const BOUNDED: &[&str] = &[
+    "max_",
+    "limit",
+    "turn",
+    "step",
+    "iteration",
+    "attempt",
+    "round",
+    "budget",
+    "deadline",
+    "timeout",
+    "aborted",
+    "input(",
+    "prompt(",
+    "question(",
+    "receive",
+    "readline",
+    ".get(",
+    "count",
+    "remaining",
+    "cancel",
+    "elapsed",
+    "interrupt",
+    "depth",
+    "stop_event",
+    "is_set",
+];
+
+/// Options of calls that bound an answer, and no loop.
+const OF_ANSWERS: &[&str] = &[
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_retries",
+    "return",
+    "tool_call_id",
+    "timeout=",
+    "input_schema",
+    "account",
+];
+
+/// Tells of loops that ask a model with tools, of which nothing counts the turns.
+pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
+    for each in unit.syntax.of_kind(&["while_statement", "do_statement"]) {
+        let Some(call) = asks(unit, each) else { continue };
+        let function = unit.function_of(each);
+        let mut words = guards::code(unit, each);
+        for word in OF_ANSWERS {
+            words = words.replace(word, "");
+        }
+        let compares = unit.syntax.below(each).any(|id| {
+            matches!(unit.kind(id), "<" | ">" | "<=" | ">=")
+                && unit.kind(unit.syntax[id].parent) != "type_arguments"
+        });
+        let wrapped = service::wrapped(unit, each, &["timeout", "wait_for", "fail_after"]);
+        if function == Id::ROOT || compares || wrapped || BOUNDED.iter().any(|word| words.contains(word)) {
+            continue;
+        }
+        let message = format!(
+            "this loop{} asks the model until it wants no more tools: nothing bounds how many turns it takes",
+            service::place_name(unit, each),
+        );
+        report
+            .add(unit.file, unit.span(unit.syntax.child(each, "condition").unwrap_or(each)), message)
+            .severity(Severity::Medium)
+            .hint("count the turns, and end with what there is, or with a failure, after a number of them")
+            .also(unit.file, unit.span(call), "asked in each turn")
+            .done();
+    }
+}
+
+/// Finds the call of a loop, and of no inner one, that asks a model and gives it tools.
+fn asks(unit: &Unit, each: Id) -> Option<Id> {
+    unit.calls_in(each).find(|&call| {
+        let nearest = unit.syntax.around(call).find(|&id| LOOPS.contains(&unit.kind(id)));
+        let model = || service::of_call(unit, call) == Some(Service::Model);
+        let tools = || {
+            let object = unit.args(call).first().map(|arg| arg.value);
+            let key = object.and_then(|object| unit.object_key(object, "tools")).flatten();
+            unit.keyword(call, "tools").or(key).is_some()
+        };
+        nearest == Some(each) && model() && tools()
+    })
+}

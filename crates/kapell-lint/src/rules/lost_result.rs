@@ -1,0 +1,36 @@
+//! Work that is started and whose result, or whose failure, nobody ever gets.
+
+mod each; // `forEach` with an async function
+mod settled; // failures that are gathered, and that nobody looks at
+mod task; // tasks that nobody keeps
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    code::service::Methods,
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/lost-result.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "lost-result",
+    summary: "work is started, and nobody waits for it or looks at whether it failed",
+    group: Group::Code,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/lost-result.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let methods = Methods::new(&repository.code);
+    for unit in repository.code.iter() {
+        each::check(&methods, unit, report);
+        settled::check(unit, report);
+        task::check(&methods, unit, report);
+    }
+}
