@@ -153,8 +153,9 @@ impl<'a> Parts<'a> {
                 "json" | "toml" | "py" | "rb" | "ts" | "mts" | "cjs" | "bash" | "php" | "ps1" | "pl" => {
                     self.within(CLIENT_DIRECTORIES)
                 }
-                // A hook may be a program without an ending, or one of several files of a language that is compiled.
-                "" => self.folders.ends_with(".claude/hooks"),
+                // A hook may be a program without an ending, or one of several files of a language that is compiled. Hooks
+                // at the top are those of Git.
+                "" => self.folders.ends_with("/hooks"),
                 "go" => self.name == "main.go" && self.within(&[".claude", "hooks", "tools", "cmd"]),
                 _ => false,
             }
@@ -199,6 +200,7 @@ mod tests {
         assert!(!is_agent("docs/guide.md") && !is_agent("src/main.py"));
         assert!(
             is_agent(".claude/hooks/gate")
+                && is_agent("tools/hooks/gate")
                 && is_agent(".claude/hooks/a.php")
                 && is_agent("tools/guard/main.go")
         );

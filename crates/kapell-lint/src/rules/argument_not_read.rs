@@ -16,7 +16,7 @@ use crate::{
     agents::{Asset, Home},
     files::File,
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{self, Focus, Group, Report, Rule},
 };
 
 /// See `docs/rules/argument-not-read.md`.
@@ -448,11 +448,56 @@ fn misnamed(report: &mut Report<'_>, asset: &Asset, text: &str, arguments: &[Nam
         let start = body + (name.as_ptr() as usize - text.as_ptr() as usize);
         Some((Span::new(start, start + name.len()), name, argument))
     });
-    let Some((span, name, argument)) = found else { return };
+    let Some((span, name, argument)) = found else {
+        undeclared(report, asset, text, arguments);
+        return;
+    };
     let message = format!("`${name}` is never filled in: the argument is called `{}`", argument.text);
     let draft = report.add(asset.file, span, message).severity(Severity::High);
     let draft = draft.hint(format!("write `${}`", argument.text));
     draft.also(asset.file, argument.span, "declared here").done();
+}
+
+/// A name behind a `$` in a path, where arguments that are declared are written so too, and that is none of them. Only what
+/// is declared is filled in.
+/// Source: <https://code.claude.com/docs/en/skills> ("Available string substitutions"), as of 2026-08.
+fn undeclared(report: &mut Report<'_>, asset: &Asset, text: &str, arguments: &[Named]) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let named = |at: usize| {
+        let name = &text[at + 1..];
+        &name[..name.find(|c: char| !is_word(c)).unwrap_or(name.len())]
+    };
+    let is_declared = |name: &str| arguments.iter().any(|argument| argument.text == name);
+    let places: Vec<usize> = text.match_indices('$').map(|(at, _)| at).collect();
+    if !places.iter().any(|at| is_declared(named(*at))) {
+        return;
+    }
+    let body = asset.definition.body as usize;
+    let marks = &asset.definition.document.marks;
+    let found = places.iter().find_map(|&at| {
+        let name = named(at);
+        let mark = marks.iter().find(|mark| mark.code && mark.span.range().contains(&(body + at)))?;
+        // A path, and no line of a shell, which may have variables of its own.
+        // Names of modules begin with `$`, too: `$lib/forms`.
+        let path = !mark.text.starts_with('$') && !mark.text.contains([' ', '(', '{', ';', '|', '=']);
+        let part = text[..at].ends_with('/');
+        let small = name.len() > 2 && name.starts_with(|c: char| c.is_ascii_lowercase());
+        // What the text sets or explains itself is its own.
+        let set = [format!("{name}="), format!("for {name} in"), format!("read {name}"), format!("${name}`")];
+        let own = set.iter().any(|set| text.contains(set.as_str()));
+        (path && part && small && !own && !is_declared(name))
+            .then(|| Span::new(body + at, body + at + 1 + name.len()))
+    });
+    let Some(span) = found else { return };
+    let names: Vec<&str> = arguments.iter().map(|argument| &*argument.text).collect();
+    let message = format!(
+        "`{}` is never filled in: the arguments are {}",
+        &text[span.start as usize - body..span.end as usize - body],
+        rule::names(names)
+    );
+    let draft = report.add(asset.file, span, message).severity(Severity::High);
+    let draft = draft.hint("write one of those, or declare it under `arguments`");
+    draft.also(asset.file, arguments[0].span, "declared here").done();
 }
 
 /// A first argument that must be given, of which nothing is read, while a later one is.

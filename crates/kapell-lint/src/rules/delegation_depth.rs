@@ -4,7 +4,7 @@ use kapell_spec::claude::tables::SPAWN_DEPTH;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::clients::Client,
+    agents::{clients::Client, delegation::Handover},
     code::crews,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -39,6 +39,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let message = format!("a chain of {} agents {why}: {}", chain.len(), names.join(" -> "));
     let hint = "let the session that starts the first one start the later ones too";
     let mut draft = report.add(last.file, last.span, message).hint(hint);
+    // Where each may start the next one by its own tools, the last one is simply not started.
+    let granted = |edge: &Handover| {
+        let tools = repository.agents[edge.from].definition.items("tools");
+        tools.iter().any(|tool| matches!(tool.text.split('(').next(), Some("Agent" | "Task")))
+    };
+    if repository.agents[last.from].client == Client::Claude && chain.iter().skip(1).all(granted) {
+        draft = draft.severity(Severity::High);
+    }
     for edge in &chain[..SPAWN_DEPTH] {
         draft =
             draft.also(edge.file, edge.span, format!("hands on to `{}`", repository.agents[edge.to].name));

@@ -60,7 +60,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     forbidden(repository, report);
-    tell_asking(report, &asking);
+    tell_asking(repository, report, &asking);
     tell_loading(report, &loading);
     for (tool, agents) in online {
         tell_online(report, tool, &agents);
@@ -286,7 +286,7 @@ fn tell_online(report: &mut Report<'_>, tool: &str, agents: &[(&Asset, Span)]) {
 }
 
 /// Agents that have to ask: one habit, one finding.
-fn tell_asking(report: &mut Report<'_>, agents: &[(&Asset, Span, Confidence)]) {
+fn tell_asking(repository: &Repository, report: &mut Report<'_>, agents: &[(&Asset, Span, Confidence)]) {
     let Some(((first, span, _), rest)) = agents.split_first() else { return };
     let sure = agents.iter().map(|(.., sure)| *sure).max().unwrap_or(Confidence::Medium);
     let message = match rest.len() {
@@ -297,10 +297,27 @@ fn tell_asking(report: &mut Report<'_>, agents: &[(&Asset, Span, Confidence)]) {
         ),
     };
     let mut draft = report.add(first.file, *span, message).confidence(sure).hint(ASK_BEFORE);
+    if agents.iter().any(|(agent, ..)| counts_on_answers(repository, agent)) {
+        draft = draft.severity(Severity::High);
+    }
     for (agent, span, _) in rest {
         draft = draft.also(agent.file, *span, format!("`{}` too", agent.name));
     }
     draft.done();
+}
+
+/// Tells whether a step of an agent is to ask by the tool for it, which it names, while another one starts the agent.
+fn counts_on_answers(repository: &Repository, agent: &Asset) -> bool {
+    let file = &repository.files[agent.file];
+    let names = asks(agent, file, false).is_some_and(|(_, sure)| sure == Confidence::High);
+    let started = || {
+        let agents = &repository.agents;
+        agents
+            .iter()
+            .filter(|(_, from)| from.file != agent.file && from.home == Home::Claude)
+            .any(|(_, from)| from.firm(Names::Agent).any(|reference| reference.name == agent.name))
+    };
+    names && started()
 }
 
 /// What helps where an agent would have to ask.

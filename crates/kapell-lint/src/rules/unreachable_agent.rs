@@ -35,6 +35,11 @@ const NEAR_MISSES: &[(&str, &str)] = &[
     (".claude/sub-agents/", ".claude/agents/"),
     (".claude/command/", ".claude/commands/"),
     (".claude/skill/", ".claude/skills/"),
+];
+
+/// Folders of what a plugin brings that lie among its manifests, where none of it is read: only `plugin.json` belongs there.
+/// Source: <https://code.claude.com/docs/en/plugins-reference> ("Plugin directory structure"), as of 2026-08.
+const AMONG_MANIFESTS: &[(&str, &str)] = &[
     (".claude-plugin/agents/", "agents/ beside .claude-plugin"),
     (".claude-plugin/commands/", "commands/ beside .claude-plugin"),
     (".claude-plugin/skills/", "skills/ beside .claude-plugin"),
@@ -49,17 +54,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     session::check(repository, report);
     flat_skills(repository, report);
     by_hand::check(repository, report);
+    among_manifests(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;
         let definition = &asset.definition;
         if let Some((_, right)) = NEAR_MISSES.iter().find(|(wrong, _)| path.contains(wrong)) {
-            // A manifest may name it where it lies.
-            let beside = path.contains(".claude-plugin/");
-            let manifests = repository.agents.plugins.iter().filter(|plugin| path.starts_with(&*plugin.root));
-            let mut manifests = manifests.map(|plugin| &repository.files[plugin.file].text).peekable();
-            let is_left_out =
-                manifests.peek().is_some() && !manifests.any(|text| text.contains(&*asset.name));
-            if definition.front.is_some() && (!beside || is_left_out) {
+            if definition.front.is_some() {
                 let message =
                     format!("nothing in this directory is read; `{}` has to lie in {right}", asset.name);
                 report.add(asset.file, asset.head(), message).done();
@@ -77,6 +77,35 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(asset.file, field.key.span, message).hint(hint).done();
         }
     }
+}
+
+/// Agents, commands and skills that lie among the manifests of a plugin.
+fn among_manifests(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter().filter(|(_, file)| file.path.contains(".claude-plugin/")) {
+        let Some((_, right)) = AMONG_MANIFESTS.iter().find(|(wrong, _)| file.path.contains(wrong)) else {
+            continue;
+        };
+        let stem = file.name().trim_end_matches(".md");
+        let name = if stem == "SKILL" { file.path.rsplit('/').nth(1).unwrap_or(stem) } else { stem };
+        // A manifest may name it where it lies.
+        let manifests =
+            repository.agents.plugins.iter().filter(|plugin| file.path.starts_with(&*plugin.root));
+        let mut manifests = manifests.map(|plugin| &repository.files[plugin.file].text).peekable();
+        let is_left_out = manifests.peek().is_some() && !manifests.any(|text| lists(text, name));
+        let defines = file.path.ends_with(".md") && file.text.starts_with("---\n");
+        if defines && is_left_out {
+            let message = format!("nothing in this directory is read; `{name}` has to lie in {right}");
+            report.add(id, Span::new(0, 3), message).severity(Severity::High).done();
+        }
+    }
+}
+
+/// Tells whether a manifest lists an agent, a command or a skill by a path that ends with its name.
+fn lists(manifest: &str, name: &str) -> bool {
+    manifest.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&manifest[..at], &manifest[at + name.len()..]);
+        before.ends_with('/') && ["\"", "/", ".md"].iter().any(|end| after.starts_with(end))
+    })
 }
 
 /// Skills that are a file right among the skills, or whose file is called otherwise: a skill is a directory with `SKILL.md`.
@@ -99,7 +128,8 @@ fn flat_skills(repository: &Repository, report: &mut Report<'_>) {
         let right =
             if flat { format!(".claude/skills/{stem}/SKILL.md") } else { format!("{folder}/SKILL.md") };
         let message = format!("`{name}` is not loaded: a skill is a directory with a `SKILL.md`");
-        report.add(id, Span::new(0, 3), message).hint(format!("move it to `{right}`")).done();
+        let draft = report.add(id, Span::new(0, 3), message).severity(Severity::High);
+        draft.hint(format!("move it to `{right}`")).done();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands and skills that only a person can start, which a text has the model start.
 
-use kapell_spec::{claude::reference::Names, finding::Span};
+use kapell_spec::{claude::reference::Names, finding::Span, line};
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
@@ -44,12 +44,20 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Finds a skill that a text orders by its name, and that only a person can start: ``Invoke the `publish` skill``.
+/// Finds a skill that a text orders by its name, and that only a person can start: ``Invoke the `publish` skill``, or
+/// ``the skill `publish` ``.
 fn skill<'a>(repository: &'a Repository, from: &Asset, text: &str) -> Option<(Span, &'a Asset)> {
     let marks = from.definition.document.marks.iter().filter(|mark| mark.code);
     marks.filter(|_| from.kind != AssetKind::Agent).find_map(|mark| {
         let behind = text[mark.span.end as usize..].trim_start_matches(['`', '*']).trim_start();
-        if !behind.starts_with("skill") || !delegation::is_run(text, mark.span.start as usize) {
+        let start = mark.span.start as usize;
+        let before = text[line::start(text, start)..start].trim_end_matches(['`', '*', '"', ' ']);
+        let is_called = before.len() > "skill".len()
+            && before
+                .get(before.len() - "skill".len()..)
+                .is_some_and(|word| word.eq_ignore_ascii_case("skill"));
+        if !(behind.starts_with("skill") || is_called) || !delegation::is_run(text, mark.span.start as usize)
+        {
             return None;
         }
         let mut skills = repository.agents.of(AssetKind::Skill);
