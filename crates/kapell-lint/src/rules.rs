@@ -46,6 +46,8 @@ mod hardcoded_agent_selection;
 mod hook_fan_out;
 mod hook_output_unread;
 mod hook_timeout_unit;
+mod hooks_edit_one_file;
+mod ignored_in_plugin;
 mod image_not_deployed;
 mod input_before_output;
 mod input_never_read;
@@ -83,12 +85,14 @@ mod reusable_extract;
 mod secret_given_nowhere;
 mod sequential_independent;
 mod sequential_steps;
+mod session_end_cut_short;
 mod setup_out_of_order;
 mod shared_concurrency_group;
 mod shared_state_across_tasks;
 mod single_value_matrix;
 mod skip_propagation;
 mod status_unseen;
+mod stop_hook_loop;
 mod tool_gap;
 mod trigger_path_asymmetry;
 mod unbounded_fan_out;
@@ -199,6 +203,10 @@ pub static RULES: &[&Rule] = &[
     &hook_fan_out::RULE,
     &hook_timeout_unit::RULE,
     &hook_output_unread::RULE,
+    &hooks_edit_one_file::RULE,
+    &ignored_in_plugin::RULE,
+    &session_end_cut_short::RULE,
+    &stop_hook_loop::RULE,
     &missing_parallel_directive::RULE,
     &missing_reference::RULE,
     &name_mismatch::RULE,

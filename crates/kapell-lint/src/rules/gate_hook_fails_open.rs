@@ -457,7 +457,7 @@ const SCRIPTS: &[&str] =
     &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".php", ".ps1", ".pl", ".go"];
 
 /// Finds the script that a command starts, by its path from the top or from the plugin.
-fn script_of(repository: &Repository, from: FileId, command: &str) -> Option<FileId> {
+pub(super) fn script_of(repository: &Repository, from: FileId, command: &str) -> Option<FileId> {
     let words = command.split([' ', '"', '\'', ';', '&', '|']).filter(|word| !word.is_empty());
     let scripts = words.clone().filter(|word| SCRIPTS.iter().any(|end| word.ends_with(end)));
     // A program without an ending lies among the hooks, and one in Go is run from its folder.
