@@ -1,6 +1,7 @@
 //! The key of a cache never changes, so its content grows old.
 
 mod elsewhere; // lock files that lie in a folder, and are looked for at the top
+mod systems; // one key for what is built on several systems
 
 use super::cache_after_install::restored;
 use crate::github::{
@@ -34,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
+                systems::check(flow, job, step, report);
                 if before_checkout(flow, at, index, report)
                     || of_itself(flow, step, report)
                     || slip(repository, flow, step, report)
