@@ -83,6 +83,7 @@ mod replica_conflict;
 mod restore_keys_unmatched;
 mod reusable_extract;
 mod secret_given_nowhere;
+mod sequential_calls;
 mod sequential_independent;
 mod sequential_steps;
 mod session_end_cut_short;
@@ -115,6 +116,7 @@ use crate::rule::Rule;
 /// All rules, by family.
 pub static RULES: &[&Rule] = &[
     &await_in_loop::RULE,
+    &sequential_calls::RULE,
     &call_without_retry::RULE,
     &call_without_timeout::RULE,
     &hardcoded_agent_selection::RULE,

@@ -113,6 +113,8 @@ const WORDS: &[&str] = &[
     "return_exceptions=",
     "allSettled(",
     ".forEach(async",
+    "asyncio.gather(",
+    "asyncio.TaskGroup(",
 ];
 
 /// Hosts that answer with a model.
@@ -154,6 +156,25 @@ pub fn mentioned(text: &str) -> bool {
 #[must_use]
 pub fn names_model_host(text: &str) -> bool {
     MODEL_HOSTS.iter().any(|host| text.contains(host))
+}
+
+/// Keys by which a request says which agent is to work.
+const AGENT_KEYS: &[&str] =
+    &["agent", "agent_id", "agentId", "agent_name", "agentName", "assistant_id", "assistantId"];
+
+/// Tells what a request that goes over HTTP asks in truth: a model by its address, or an agent that its body names.
+fn asked_over_http(unit: &Unit, call: Id) -> Option<Service> {
+    let address = unit.args(call).first().and_then(|arg| unit.value(arg.value));
+    if address.is_some_and(|address| names_model_host(unit.text(address))) {
+        return Some(Service::Model);
+    }
+    let sends = unit.text(call).to_ascii_lowercase().contains("post");
+    let mut pairs = unit.syntax.below(call).filter(|&id| unit.kind(id) == "pair");
+    let named = pairs.any(|pair| {
+        let key = unit.syntax.child(pair, "key").map_or("", |key| unit.text(key));
+        AGENT_KEYS.contains(&key.trim_matches(['"', '\'']))
+    });
+    (sends && named).then_some(Service::Agent)
 }
 
 const VERBS: &[&str] = &["get", "post", "put", "patch", "delete", "head", "options", "request"];

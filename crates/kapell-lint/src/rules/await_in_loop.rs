@@ -30,7 +30,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// Words of somebody who wants one after the other.
-const WANTED: &[&str] = &[
+pub(super) const WANTED: &[&str] = &[
     "sequential",
     "in sequence",
     "one at a time",
@@ -269,7 +269,7 @@ fn independent(unit: &Unit, each: Id, call: Id) -> bool {
 }
 
 /// Tells whether a call goes on with something that remembers, by its names: what a prompt says is no name.
-fn remembers(unit: &Unit, call: Id) -> bool {
+pub(super) fn remembers(unit: &Unit, call: Id) -> bool {
     let named = std::iter::once(call).chain(unit.syntax.below(call)).filter(|&id| {
         matches!(
             unit.kind(id),

@@ -119,7 +119,7 @@ fn judge<'a>(
         report.add(unit.file, unit.span(write), message).hint(hint).also(started.0, started.1, how).done();
     }
     let asked = how == at_once::ASKED;
-    let files = whole::rewritten(modules, unit, function, false);
+    let files = whole::rewritten(modules, unit, function, whole::Runs::Tasks(common));
     for (write, read, path) in files.into_iter().chain(counted(unit, function, asked)) {
         let message = format!(
             "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
@@ -158,7 +158,7 @@ fn judge_thread<'a>(
     (function, started): (Id, Id),
     report: &mut Report<'_>,
 ) {
-    for (write, read, path) in whole::rewritten(modules, unit, function, true) {
+    for (write, read, path) in whole::rewritten(modules, unit, function, whole::Runs::Threads) {
         let message = format!(
             "`{path}`{} is read and written whole, while other threads do the same: updates are lost",
             service::place_name(unit, write),
@@ -497,7 +497,16 @@ fn declared_outside(unit: &Unit, function: Id, name: &str) -> bool {
     }
     // What is imported there is one of, too.
     let bound = unit.values(function, name).len();
-    !hides(unit, function, name) && (bound == 1 || bound == 0 && unit.imported(name))
+    !hides(unit, function, name)
+        && (bound == 1 || bound == 0 && (unit.imported(name) || is_of_file(unit, name)))
+}
+
+/// Tells whether a script declares a variable at its top, with or without a value: `let user: string | undefined;`.
+fn is_of_file(unit: &Unit, name: &str) -> bool {
+    unit.syntax.of_kind(&["variable_declarator"]).any(|id| {
+        let own = unit.syntax.child(id, "name").is_some_and(|own| unit.text(own) == name);
+        own && unit.function_of(id) == Id::ROOT
+    })
 }
 
 /// Tells whether a function has a variable or a parameter of its own of that name.

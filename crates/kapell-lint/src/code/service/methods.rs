@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use super::{Service, of_call, of_words};
+use super::{Service, asked_over_http, of_call, of_words};
 use crate::{
     code::{modules::Modules, programs, syntax::Id, unit::Unit},
     files::FileId,
@@ -195,6 +195,10 @@ fn reached_within(unit: &Unit, id: Id, steps: u32, elsewhere: &Elsewhere<'_>) ->
         let service =
             known.or_else(local).or_else(|| of_words(unit, call)).or_else(|| elsewhere(unit, call, steps));
         let Some(service) = service else { continue };
+        let service = match service {
+            Service::Http(_) if known.is_some() => asked_over_http(unit, call).unwrap_or(service),
+            service => service,
+        };
         if found.is_none_or(|(_, before)| before < service) {
             found = Some((call, service));
         }

@@ -1,7 +1,8 @@
 //! What tasks get from an object, or of another file, and hand back to it: what is kept there is everybody's.
 
 use super::{
-    Before, Common, at_once::AtOnce, common, left::is_shown, of_call, own_nodes, shared, with_below,
+    Before, Common, at_once::AtOnce, common, is_of_file, left::is_shown, of_call, own_nodes, shared,
+    with_below,
 };
 use crate::code::{Id, Unit, modules::Modules};
 
@@ -127,16 +128,8 @@ fn sets(unit: &Unit, function: Id) -> Option<&str> {
     let own = ["self.", "this."].iter().any(|own| unit.text(left).starts_with(own));
     let plain = unit.kind(left) == "identifier" || own;
     let of_given = unit.kind(right) == "identifier" && given.contains(&unit.text(right));
-    (plain && of_given && (shared(unit, function, left, Common::OBJECT) || is_of_file(unit, left)))
+    (plain && of_given && (shared(unit, function, left, Common::OBJECT) || is_of_file(unit, unit.text(left))))
         .then(|| unit.text(left))
-}
-
-/// Tells whether a script declares a variable at its top without a value: `let user: string | undefined;`.
-fn is_of_file(unit: &Unit, name: Id) -> bool {
-    unit.syntax.of_kind(&["variable_declarator"]).any(|id| {
-        let own = unit.syntax.child(id, "name").is_some_and(|own| unit.text(own) == unit.text(name));
-        own && unit.function_of(id) == Id::ROOT
-    })
 }
 
 /// Tells whether a function gives back a variable, and nothing but that.

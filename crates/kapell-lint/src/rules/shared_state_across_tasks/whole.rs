@@ -1,6 +1,9 @@
 //! Files that tasks read and write whole, by themselves or by functions that do nothing else.
 
-use super::{declared_outside, waits};
+use super::{
+    common::{self, Common},
+    declared_outside, waits,
+};
 use crate::{
     code::{Id, Language, Unit, modules::Modules},
     files::FileId,
@@ -16,22 +19,39 @@ struct Done<'a> {
     call: Id,
     /// The file of the code that names it, and how it does.
     named: (FileId, &'a str),
+    /// What the object of a class, by which the task does it, calls the file; nothing without one.
+    kept: &'a str,
     /// Whether the task is left off meanwhile, so that another one may come between.
     yields: bool,
 }
 
+/// What runs at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Runs {
+    /// Threads, which come between without a wait.
+    Threads,
+    /// Tasks, with what they have in common.
+    Tasks(Common),
+}
+
 /// Finds the files, the same for every task, that a function reads, and writes after it waited. Each with the call that writes,
-/// the one that reads, and the path as it is written.
-///
-/// Threads come between without a wait.
+/// the one that reads, and the path as it is written, or the object that keeps it.
 pub(super) fn rewritten<'a>(
     modules: &Modules<'a>,
     unit: &'a Unit,
     function: Id,
-    threads: bool,
+    runs: Runs,
 ) -> Vec<(Id, Id, &'a str)> {
     let own: Vec<Id> = unit.calls_in(function).filter(|&id| unit.function_of(id) == function).collect();
-    let all = |writes: bool| own.iter().filter_map(move |&call| done(modules, unit, function, call, writes));
+    let all = |writes: bool| {
+        own.iter().filter_map(move |&call| {
+            let by_object = || match runs {
+                Runs::Tasks(common) => of_object(modules, (unit, function), common, call, writes),
+                Runs::Threads => None,
+            };
+            done(modules, unit, function, call, writes).or_else(by_object)
+        })
+    };
     let writes: Vec<Done<'_>> = all(true).collect();
     if writes.is_empty() {
         return Vec::new();
@@ -40,12 +60,11 @@ pub(super) fn rewritten<'a>(
     let waiting: Vec<Id> = unit.syntax.below(function).filter(|&id| waits(unit, id)).collect();
     let mut found = Vec::new();
     for write in writes {
-        let Some(read) = reads.iter().find(|read| read.call < write.call && read.named == write.named) else {
-            continue;
-        };
+        let same = |read: &&Done<'_>| read.named == write.named && read.kept == write.kept;
+        let Some(read) = reads.iter().filter(|read| read.call < write.call).find(same) else { continue };
         let between =
             |&wait: &Id| wait > read.call && wait < write.call && !unit.syntax.holds(wait, write.call);
-        if threads || read.yields && write.yields || waiting.iter().any(between) {
+        if matches!(runs, Runs::Threads) || read.yields && write.yields || waiting.iter().any(between) {
             found.push((write.call, read.call, write.named.1));
         }
     }
@@ -55,18 +74,53 @@ pub(super) fn rewritten<'a>(
 /// Returns what a call does with a file: by itself, or by a function of this file or another one.
 fn done<'a>(modules: &Modules<'a>, unit: &'a Unit, function: Id, call: Id, writes: bool) -> Option<Done<'a>> {
     if let Some((named, yields)) = direct(unit, function, call, writes) {
-        return Some(Done { call, named, yields: yields && unit.awaited(call) });
+        return Some(Done { call, named, kept: "", yields: yields && unit.awaited(call) });
     }
     let own = || Some((unit, unit.called(call).filter(|&other| other != function)?));
     let (other, helper) = own().or_else(|| modules.exported(unit, call))?;
     let mut inner = other.calls_in(helper).filter(|&id| other.function_of(id) == helper);
     let (named, yields) = inner.find_map(|inner| direct(other, helper, inner, writes))?;
-    Some(Done { call, named, yields: yields && unit.awaited(call) })
+    Some(Done { call, named, kept: "", yields: yields && unit.awaited(call) })
+}
+
+/// Returns what a call does with a file that an object keeps, which all tasks are given: `board.read()`.
+fn of_object<'a>(
+    modules: &Modules<'a>,
+    (unit, function): (&'a Unit, Id),
+    common: Common,
+    call: Id,
+    writes: bool,
+) -> Option<Done<'a>> {
+    let object = unit.syntax.child(unit.callee(call)?, "object")?;
+    let plain = unit.kind(object) == "identifier" && common.is_same((unit, function), object);
+    let class = common::class_given(unit, function, unit.text(object)).filter(|_| plain)?;
+    let own = || Some((unit, unit.method(unit.class(class)?, unit.callee_name(call))?));
+    let (other, helper) = own().or_else(|| modules.method_of(unit, class, unit.callee_name(call)))?;
+    let mut inner = other.calls_in(helper).filter(|&id| other.function_of(id) == helper);
+    let (kept, yields) = inner.find_map(|inner| kept(other, inner, writes))?;
+    Some(Done { call, named: (other.file, unit.text(object)), kept, yields: yields && unit.awaited(call) })
+}
+
+/// Returns the file of its object that a call reads or writes whole, as it is called there.
+fn kept(unit: &Unit, call: Id, writes: bool) -> Option<(&str, bool)> {
+    let (file, yields) = handled(unit, call, writes)?;
+    let path = unit.text(file);
+    ["self.", "this."].iter().any(|own| path.starts_with(own)).then_some((path, yields))
 }
 
 /// Returns the file that a call itself reads or writes whole, unless it may be another one for each task, and whether others
 /// run meanwhile.
 fn direct(unit: &Unit, function: Id, call: Id, writes: bool) -> Option<((FileId, &str), bool)> {
+    let (file, yields) = handled(unit, call, writes)?;
+    let path = unit.text(file);
+    // A path that is put together may be another one for each task.
+    let plain = unit.kind(file) == "string" && !path.contains('{');
+    let shared = plain || unit.kind(file) == "identifier" && declared_outside(unit, function, path);
+    shared.then_some(((unit.file, path), yields))
+}
+
+/// Returns what names the file that a call itself reads or writes whole, and whether others run meanwhile.
+fn handled(unit: &Unit, call: Id, writes: bool) -> Option<(Id, bool)> {
     let name = unit.callee_name(call);
     let opens = name == "open" && unit.language == Language::Python;
     let names = if writes { WRITES } else { READS };
@@ -78,13 +132,8 @@ fn direct(unit: &Unit, function: Id, call: Id, writes: bool) -> Option<((FileId,
     } else {
         unit.args(call).first()?.value
     };
-    let path = unit.text(file);
-    // A path that is put together may be another one for each task.
-    let plain = unit.kind(file) == "string" && !path.contains('{');
-    let shared = plain || unit.kind(file) == "identifier" && declared_outside(unit, function, path);
     let aside = || unit.callee_path(call).is_some_and(|path| path.text.starts_with("aiofiles."));
-    let yields = unit.language != Language::Python || aside();
-    shared.then_some(((unit.file, path), yields))
+    Some((file, unit.language != Language::Python || aside()))
 }
 
 /// Tells whether a file is opened to be written anew; `None` where it is only added to.

@@ -89,7 +89,12 @@ fn given(unit: &Unit) -> Option<BTreeSet<&str>> {
 fn named(unit: &Unit, text: Id) -> Vec<(&str, Span)> {
     let (whole, base) = (unit.text(text), unit.span(text).start as usize);
     let breaks = |c: char| c.is_whitespace() || "`\"'(),;".contains(c);
-    let words: Vec<&str> = whole.split(breaks).filter(|word| !word.is_empty()).collect();
+    // A text may be put together of several: `"use the " + "copy-editor agent"`.
+    let joined = unit.syntax[text].parent;
+    let first = unit.syntax.child(joined, "left").filter(|_| unit.syntax[text].field == "right");
+    let before = first.and_then(|first| unit.text(first).split(breaks).rfind(|word| !word.is_empty()));
+    let own = whole.split(breaks).filter(|word| !word.is_empty());
+    let words: Vec<&str> = before.into_iter().chain(own).collect();
     let pairs = words.windows(3).filter(|words| {
         let behind = words[2].trim_end_matches(['.', ':', '!', '?', '\\']).to_ascii_lowercase();
         let before = words[0].to_ascii_lowercase();

@@ -204,12 +204,17 @@ const APPS: &[&str] =
 /// Ends of what people call a bot.
 const HEARERS: &[&str] = &["app", "bot", "client", "dp", "router"];
 
-/// Tells whether what a route is added to is called so.
+/// Tells whether what a route is added to is called so, or a library of servers or bots made it.
 fn is_app(unit: &Unit, call: Id, names: &[&str]) -> bool {
     let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
     let name = object.map_or("", |object| unit.text(object)).to_ascii_lowercase();
     let last = name.trim_end_matches("()").rsplit('.').next().unwrap_or_default().to_owned();
-    names.iter().any(|known| last.ends_with(known))
+    let made = || {
+        let path = object.and_then(|object| unit.path(object)).map_or_else(String::new, |path| path.text);
+        let root = path.split(['.', '(']).next().unwrap_or_default();
+        path.ends_with("()") && SERVERS.contains(&root)
+    };
+    names.iter().any(|known| last.ends_with(known)) || made()
 }
 
 /// Returns the function that a call decorates.

@@ -1,0 +1,182 @@
+//! Agents and models that are asked one after the other, though none needs what another one said.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use super::await_in_loop::{WANTED, remembers};
+use crate::{
+    code::{
+        Id, Language, Service, Unit,
+        guards::{self, has_word},
+        programs,
+        service::{self, Methods},
+    },
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule, names},
+};
+
+/// See `docs/rules/sequential-calls.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "sequential-calls",
+    summary: "calls of models or agents that need nothing of each other are awaited one after the other",
+    group: Group::Code,
+    anti_pattern: Some(AntiPattern::Sequential),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/sequential-calls.md"),
+    check,
+};
+
+/// As many calls are worth it.
+const WORTH: usize = 2;
+
+/// Words of calls that change something, or look at what another one changed: their order may matter though no name says so.
+const CHANGES: &[&str] = &[
+    "fix",
+    "edit",
+    "write",
+    "implement",
+    "code",
+    "commit",
+    "apply",
+    "deploy",
+    "create",
+    "update",
+    "delete",
+    "save",
+    "send",
+    "publish",
+    "test",
+    "verify",
+    "refactor",
+    "install",
+    "setup",
+    "init",
+    "start",
+    "migrate",
+    "build",
+    "insert",
+    "execute",
+    "warm",
+    "login",
+    "connect",
+    "next",
+    "step",
+    "turn",
+    "retry",
+    "again",
+    "reset",
+];
+
+/// A statement that waits for one call and keeps what it answers.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    call: Id,
+    name: Id,
+}
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let methods = Methods::new(&repository.code);
+    for unit in repository.code.iter().filter(|unit| unit.whole().contains("await ")) {
+        for block in unit.syntax.of_kind(&["block", "statement_block"]) {
+            for run in runs(&methods, unit, block) {
+                tell(unit, &run, report);
+            }
+        }
+    }
+}
+
+fn tell(unit: &Unit, run: &[Asked], report: &mut Report<'_>) {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
+    let callees = run.iter().filter_map(|asked| unit.callee(asked.call)).map(|callee| unit.text(callee));
+    let message = format!(
+        "{}{} are awaited one after the other, and none needs what another one answers",
+        names(callees),
+        service::place_name(unit, first.call),
+    );
+    let hint = match unit.language {
+        Language::Python => "wait for them together: `a, b = await asyncio.gather(...)`",
+        _ => "wait for them together: `const [a, b] = await Promise.all([...])`",
+    };
+    report
+        .add(unit.file, unit.span(first.call), message)
+        .hint(hint)
+        .also(unit.file, unit.span(last.call), "the last of them")
+        .done();
+}
+
+/// Finds the statements of a block, one behind the other, that wait for models and agents and need nothing of each other.
+fn runs(methods: &Methods<'_>, unit: &Unit, block: Id) -> Vec<Vec<Asked>> {
+    let (mut found, mut run): (Vec<Vec<Asked>>, Vec<Asked>) = (Vec::new(), Vec::new());
+    for statement in unit.syntax.children(block).filter(|&id| !matches!(unit.kind(id), "{" | "}")) {
+        let next = asked(unit, statement).filter(|next| reaches(methods, unit, next.call));
+        // Who reads on what an earlier one answered has to wait for it.
+        let needs = next.is_some_and(|next| run.iter().any(|before| needs(unit, next.call, before.name)));
+        if needs || next.is_none() {
+            found.push(std::mem::take(&mut run));
+        }
+        run.extend(next);
+    }
+    found.push(run);
+    found.retain(|run| run.len() >= WORTH && differ(unit, run) && !wanted(unit, block, run));
+    found
+}
+
+/// Reads `const answer = await ask(...)` and `answer = await ask(...)`.
+fn asked(unit: &Unit, statement: Id) -> Option<Asked> {
+    let only = |id: Id, kind: &str| {
+        let mut inner = unit.syntax.children(id).filter(|&id| unit.kind(id) == kind);
+        inner.next().filter(|_| inner.next().is_none())
+    };
+    let (name, value) = match unit.kind(statement) {
+        "lexical_declaration" => {
+            let bound = only(statement, "variable_declarator")?;
+            (unit.syntax.child(bound, "name")?, unit.syntax.child(bound, "value")?)
+        }
+        "expression_statement" => {
+            let bound = only(statement, "assignment")?;
+            (unit.syntax.child(bound, "left")?, unit.syntax.child(bound, "right")?)
+        }
+        _ => return None,
+    };
+    let plain = unit.kind(name) == "identifier" && matches!(unit.kind(value), "await" | "await_expression");
+    let call = unit.syntax.children(value).nth(1).filter(|_| plain)?;
+    let one =
+        unit.syntax.below(value).filter(|&id| matches!(unit.kind(id), "await" | "await_expression")).count();
+    // The word itself is a node of that kind, too.
+    let call_like = matches!(unit.kind(call), "call" | "call_expression") && one <= 1;
+    call_like.then_some(Asked { call, name })
+}
+
+/// Tells whether a call asks a model or an agent, and neither changes anything nor remembers.
+fn reaches(methods: &Methods<'_>, unit: &Unit, call: Id) -> bool {
+    let callee = unit.callee(call).map_or(String::new(), |callee| unit.text(callee).to_ascii_lowercase());
+    let changes = CHANGES.iter().any(|word| callee.contains(word)) && !callee.ends_with(".create");
+    let asks = || matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
+    !changes && !remembers(unit, call) && programs::agent(unit, call).is_none() && asks()
+}
+
+fn needs(unit: &Unit, call: Id, name: Id) -> bool {
+    has_word(unit.text(call), unit.text(name))
+}
+
+/// Tells whether these are different agents or functions: the same one may go on from what it was told before.
+fn differ(unit: &Unit, run: &[Asked]) -> bool {
+    let mut callees: Vec<&str> =
+        run.iter().filter_map(|asked| unit.callee(asked.call)).map(|id| unit.text(id)).collect();
+    let all = callees.len();
+    callees.sort_unstable();
+    callees.dedup();
+    callees.len() == all
+}
+
+/// Tells whether somebody wants one after the other, by a word in the block or above it.
+fn wanted(unit: &Unit, block: Id, run: &[Asked]) -> bool {
+    let function = run.first().map_or(block, |asked| unit.function_of(asked.call));
+    let mut text = guards::code(unit, function);
+    for comment in unit.syntax.below(function).filter(|&id| unit.kind(id) == "comment") {
+        text.push_str(&unit.text(comment).to_ascii_lowercase());
+    }
+    WANTED.iter().any(|word| text.contains(word)) || text.contains("semaphore") || text.contains("sleep(")
+}
