@@ -7,6 +7,8 @@
 
 mod methods; // what a function reaches
 
+use std::borrow::Cow;
+
 pub use self::methods::{Methods, reached};
 use super::{
     libraries,
@@ -272,6 +274,36 @@ fn of_holder(object: &str, name: &str) -> Option<Service> {
     }
 }
 
+/// Leaves out what a class is given as its types: `Runner[AgentDeps](x).run` is no agent's.
+fn without_types(text: &str) -> Cow<'_, str> {
+    let types = text.find("](").and_then(|end| Some((text[..end].find('[')?, end + 1)));
+    match types {
+        Some((start, end)) => Cow::Owned(format!("{}{}", &text[..start], &text[end..])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Last words of names of what is beside an agent or a model: `call_with_agent_guard`.
+const BESIDE: &[&str] = &[
+    "guard",
+    "_lock",
+    "hook",
+    "hooks",
+    "callback",
+    "callbacks",
+    "middleware",
+    "_event",
+    "_context",
+    "_config",
+    "_settings",
+    "_check",
+    "_checks",
+    "_span",
+    "_trace",
+    "_registry",
+    "_factory",
+];
+
 /// What people name what they wrote around a model or an agent.
 fn of_words(unit: &Unit, call: Id) -> Option<Service> {
     let callee = unit.callee(call)?;
@@ -280,7 +312,7 @@ fn of_words(unit: &Unit, call: Id) -> Option<Service> {
         return Some(service);
     }
     let name = plain.to_ascii_lowercase();
-    let whole = unit.text(callee).to_ascii_lowercase();
+    let whole = without_types(unit.text(callee)).to_ascii_lowercase();
     let object = whole.strip_suffix(&name).unwrap_or_default();
     if let Some(service) = of_holder(object, &name) {
         return Some(service);
@@ -313,6 +345,9 @@ fn of_words(unit: &Unit, call: Id) -> Option<Service> {
     let light = ["start", "launch", "delegate", "generate"].iter().any(|verb| name.starts_with(verb));
     match () {
         () if !verb || object.contains("manager") || object.contains("db") => None,
+        () if BESIDE.iter().any(|word| name.ends_with(word)) => None,
+        // An agent's object that calls a tool asks no agent.
+        () if !name.contains("agent") && (name.ends_with("_tool") || name.ends_with("_tools")) => None,
         () if light => {
             let named = about(&name, "agent") && !name.ends_with("agents");
             let other = ["config", "_id", "server", "prompt", "name"].iter().any(|word| name.contains(word));

@@ -154,7 +154,8 @@ impl<'a> Methods<'a> {
             let method = found.0.is_method(found.1) && is_plain(unit.callee_name(call));
             return if method { None } else { within(found) };
         }
-        if unit.kind(callee) == "identifier" {
+        // What the class of the caller has itself is that.
+        if unit.kind(callee) == "identifier" || own_method(unit, call).is_some() {
             return None;
         }
         let object = unit.syntax.child(callee, "object")?;
@@ -163,6 +164,14 @@ impl<'a> Methods<'a> {
         let few = (1..=NAMESAKES).contains(&named.len());
         named.iter().filter(|_| few).filter_map(|&found| within(found)).max()
     }
+}
+
+/// Finds the method of the same class that a call of `self` or `this` calls.
+fn own_method(unit: &Unit, call: Id) -> Option<Id> {
+    let object = unit.syntax.child(unit.callee(call)?, "object")?;
+    let class = unit.syntax.around(call).find(|&id| unit.is_class(id));
+    let own = matches!(unit.text(object), "self" | "this");
+    unit.method(class.filter(|_| own)?, unit.callee_name(call))
 }
 
 /// Follows a call out of its file.
@@ -187,7 +196,9 @@ fn reached_within(unit: &Unit, id: Id, steps: u32, elsewhere: &Elsewhere<'_>) ->
             let callee = unit.callee(call)?;
             let plain = unit.kind(callee) == "identifier"
                 || ["self.", "this."].iter().any(|own| unit.text(callee).starts_with(own));
-            let called = || plain.then(|| unit.function(unit.callee_name(call))).flatten();
+            let of_class = own_method(unit, call);
+            let called =
+                || of_class.or_else(|| plain.then(|| unit.function(unit.callee_name(call))).flatten());
             let function = called().or_else(|| handed(unit, call))?;
             let inside = steps.checked_sub(1).filter(|_| !unit.syntax.holds(function, call))?;
             reached_within(unit, function, inside, elsewhere).map(|(_, service)| service)
