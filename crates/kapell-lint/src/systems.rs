@@ -79,7 +79,7 @@ pub fn is_compose(path: &str) -> bool {
     let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
     stem.is_some_and(|stem| {
         let stem = stem.strip_prefix("docker-").unwrap_or(stem);
-        stem == "compose" || stem.starts_with("compose.") || stem.starts_with("compose-")
+        stem == "compose" || stem.starts_with("compose.") || stem.starts_with("compose-") || stem == "stack"
     })
 }
 

@@ -1,5 +1,6 @@
 //! A service that starts as soon as another one's process runs, not when it answers.
 
+mod applied; // to a cluster, by workflows
 mod once;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,7 @@ const LOOKERS: &[&str] = &[
 type Waiter<'a> = (&'a Service, &'a Word, Option<&'a Word>);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    applied::check(repository, report);
     for compose in &repository.systems.composes {
         unknown(repository, compose, report);
         let mut waiting: BTreeMap<&str, Vec<Waiter<'_>>> = BTreeMap::new();

@@ -1,9 +1,11 @@
 //! An image that is pushed, while what runs is another one of the same name.
 
 mod commands;
+mod defaulted; // tags that compose takes where nothing gives one
 mod kustomized; // names of images that are to be replaced
 mod skaffolded; // what Skaffold builds
 mod tags;
+mod unchanged; // manifests that are applied as they were
 mod written; // commands that write where nothing is
 
 use kapell_spec::finding::Span;
@@ -39,18 +41,8 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// What writes the image into a manifest when it is deployed.
-const WRITERS: &[&str] = &[
-    " set image",
-    "kustomize",
-    "sed ",
-    "yq ",
-    "envsubst",
-    "helm ",
-    "argocd",
-    "flux",
-    "set-image",
-    "skaffold",
-];
+const WRITERS: &[&str] =
+    &[" set image", "kustomize", "sed ", "yq ", "helm ", "argocd", "flux", "set-image", "skaffold"];
 
 /// Programs that give an image which is pushed already another tag.
 const RETAGGERS: &[&str] = &["imagetools", "crane ", "skopeo", "regctl"];
@@ -70,6 +62,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     kustomized::check(repository, report);
     skaffolded::check(repository, report);
     written::check(repository, report);
+    unchanged::check(repository, &pushes, report);
+    defaulted::check(repository, &pushes, report);
     let charts = in_charts(repository);
     let mut deployed = deployed(repository);
     deployed.extend(charts.iter().map(|(file, image)| (*file, image)));
@@ -85,8 +79,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     // Who writes only a tag leaves the name as it stands in the manifest.
     let mut flows = whole.iter().zip(&texts);
     let retags = |text: &str| RETAGGERS.iter().any(|program| text.contains(program));
-    let tags_written =
-        pipeline.is_some() || flows.any(|(whole, text)| whole.len() != text.len() || retags(text));
+    // `envsubst` fills variables in and nothing else.
+    let filled = |text: &str| text.contains("envsubst");
+    let tags_written = pipeline.is_some()
+        || flows.any(|(whole, text)| whole.len() != text.len() || retags(text) || filled(text));
+    if texts.iter().any(|text| filled(text))
+        && deployed.iter().any(|(_, image)| image_parts(image).0.contains('$'))
+    {
+        return;
+    }
     if let Some(other) = only_other(repository, &deployed, &pushes) {
         tell_other(&other, report);
     }
@@ -276,10 +277,22 @@ fn only_other<'a>(
         common == long.len()
             || short.len() > 3 && (common == short.len() || common > 4 && long.len() - common < 4)
     };
-    let alike = words(&other).iter().any(|word| words(&name).iter().any(|own| same(word, own)));
+    let alike = words(&other).iter().any(|word| words(&name).iter().any(|own| same(word, own)))
+        || runs_as(repository, image, &name);
     // What has the same last part is told of elsewhere.
     let same_last = name.rsplit('/').next() == other.rsplit('/').next();
     (alike && !same_last).then_some(Other { pushed: first, file, image })
+}
+
+/// Tells whether what runs an image is itself called as another one is.
+fn runs_as(repository: &Repository, image: &Word, other: &str) -> bool {
+    let last = other.rsplit('/').next().unwrap_or(other);
+    repository.systems.manifests.iter().any(|manifest| match &manifest.what {
+        What::Workload(workload) => {
+            *manifest.name == *last && workload.images.iter().any(|own| std::ptr::eq(own, image))
+        }
+        _ => false,
+    })
 }
 
 fn tell_other(other: &Other<'_>, report: &mut Report<'_>) {
@@ -333,7 +346,19 @@ fn judge(
         return;
     }
     let Some(tag) = tag else { return };
-    let fits = |one: &&Pushed| match one.tag.as_str() {
+    if let Some(first) = same.first().filter(|_| !same.iter().any(|one| is_tag(repository, one, tag))) {
+        let tags: Vec<String> = same.iter().map(|one| format!("`{}`", one.tag)).collect();
+        let message = format!(
+            "the tag `{tag}` of `{name}` is deployed, but the workflows push only {}",
+            tags.join(", ")
+        );
+        report.add(file, image.span, message).also(first.file, first.span, "pushed here").done();
+    }
+}
+
+/// Tells whether what is pushed may have this tag.
+fn is_tag(repository: &Repository, one: &Pushed, tag: &str) -> bool {
+    match one.tag.as_str() {
         written if !written.contains('$') => written == tag,
         "${{ github.sha }}" | "$GITHUB_SHA" => {
             tag.len() == 40 && tag.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -343,13 +368,5 @@ fn judge(
             matches!(tag_of(other), None | Some(Tag::Name))
         }
         _ => tags::may_be(repository, one, tag),
-    };
-    if let Some(first) = same.first().filter(|_| !same.iter().any(fits)) {
-        let tags: Vec<String> = same.iter().map(|one| format!("`{}`", one.tag)).collect();
-        let message = format!(
-            "the tag `{tag}` of `{name}` is deployed, but the workflows push only {}",
-            tags.join(", ")
-        );
-        report.add(file, image.span, message).also(first.file, first.span, "pushed here").done();
     }
 }

@@ -6,6 +6,7 @@ mod composes;
 mod hosts; // names that no service has
 mod jobs;
 mod objects; // of Kubernetes
+mod published; // by compose files that a job starts
 mod twice; // ports of the machine that two services take
 
 use kapell_spec::finding::Span;
@@ -50,6 +51,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     built::check(repository, report);
     charts::check(repository, report);
     jobs::check(repository, report);
+    published::check(repository, report);
     twice::check(repository, report);
     hosts::check(repository, report);
 }

@@ -1,5 +1,6 @@
 //! A secret that is used, and that nothing gives.
 
+mod by_command; // secrets that workflows make
 mod charts;
 mod composed; // what compose files ask for, where a job starts them
 mod missing; // objects of Kubernetes that nothing makes
@@ -52,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     files_of_secrets(repository, report);
     objects::check(repository, report);
+    by_command::check(repository, report);
     in_actions(repository, report);
     variables_of_actions(repository, report);
     charts::check(repository, report);

@@ -108,7 +108,9 @@ pub(super) fn read(id: FileId, file: &File, documents: Vec<Document>) -> Option<
         secrets: keys(&document, root.get("secrets")),
         partial: root.get("include").is_some()
             || root.get("<<").is_some()
-            || file.name().contains("override"),
+            || file.name().contains("override")
+            // A swarm starts services in no order, and not as compose does.
+            || file.name().contains("stack."),
         overlay,
     })
 }

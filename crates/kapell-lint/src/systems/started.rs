@@ -1,4 +1,4 @@
-//! Which compose files a command of a workflow is about.
+//! Which compose files and manifests a command of a workflow is about.
 
 use kapell_spec::github::Step;
 
@@ -47,4 +47,35 @@ pub(crate) fn files<'a>(
     } else {
         named.into_iter().map(find).collect()
     }
+}
+
+/// Returns the files and folders whose objects a command applies to a cluster, and whether folders within them are too.
+pub(crate) fn applied(command: &Command) -> (Vec<&str>, bool) {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let Some(("kubectl" | "oc", rest)) = words.split_first().map(|(first, rest)| (*first, rest)) else {
+        return (Vec::new(), false);
+    };
+    if !rest.contains(&"apply") {
+        return (Vec::new(), false);
+    }
+    let apart = rest.windows(2).filter(|pair| matches!(pair[0], "-f" | "--filename")).map(|pair| pair[1]);
+    let joined = rest.iter().filter_map(|word| {
+        word.strip_prefix("--filename=")
+            .or_else(|| word.strip_prefix("-f="))
+            .or_else(|| word.strip_prefix("-f").filter(|path| !path.is_empty()))
+    });
+    let paths = apart.chain(joined).flat_map(|paths| paths.split(','));
+    let paths = paths.map(|path| path.trim_start_matches("./").trim_end_matches('/')).collect();
+    (paths, rest.iter().any(|word| matches!(*word, "-R" | "--recursive")))
+}
+
+/// Tells whether one of these files and folders has a manifest of this path.
+pub(crate) fn holds((paths, deep): &(Vec<&str>, bool), manifest: &str) -> bool {
+    let folder = manifest.rsplit_once('/').map_or("", |(folder, _)| folder);
+    paths.iter().any(|path| {
+        let path = if *path == "." { "" } else { *path };
+        path == manifest
+            || path == folder
+            || *deep && folder.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    })
 }

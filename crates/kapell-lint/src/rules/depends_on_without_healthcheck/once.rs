@@ -93,6 +93,12 @@ const GOES_ON: &[&str] = &[
     "phx.server",
 ];
 
+/// Tells whether a command brings a schema up to date.
+pub(super) fn migrates(command: &str) -> bool {
+    let command = command.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    MIGRATES.iter().any(|known| command.contains(known))
+}
+
 /// Returns what a service does that ends when it has done it. One that is started again, is asked for its health or
 /// listens on a port goes on.
 pub(super) fn ends(needed: &Service) -> Option<Once> {

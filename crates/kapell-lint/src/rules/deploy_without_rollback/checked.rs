@@ -52,7 +52,9 @@ pub(super) fn find(flow: &Flow, at: usize) -> Option<Found<'_>> {
     let later = || {
         let jobs =
             flow.jobs().filter(|(other, job)| job.condition.is_none() && flow.closures[*other].contains(&at));
-        jobs.flat_map(|(other, _)| flow.steps(other))
+        // Who delivers something itself looks at that from there on.
+        let delivers = |facts: &StepFacts| facts.works.iter().any(|done| done.work.kind == Kind::Deploy);
+        jobs.flat_map(move |(other, _)| flow.steps(other).take_while(move |(_, facts)| !delivers(facts)))
     };
     let fails = |step: &Step| step.condition.is_none() && step.continue_on_error.is_none();
     let looks = own.chain(later()).find(|(step, facts)| fails(step) && looks(step, facts))?.0;

@@ -52,7 +52,7 @@ pub(super) fn tag_of(tag: &str) -> Option<Tag<'_>> {
         None => (!tag.contains(['$', '`'])).then_some(Tag::Written(tag)),
         Some(_) if tag.contains("sha-") => None,
         Some("github.sha" | "GITHUB_SHA") => Some(Tag::Commit),
-        Some("github.ref_name" | "GITHUB_REF_NAME") => Some(Tag::Reference),
+        Some("github.ref_name" | "GITHUB_REF_NAME" | "github.event.release.tag_name") => Some(Tag::Reference),
         Some("github.run_number" | "GITHUB_RUN_NUMBER") => Some(Tag::RunNumber),
         Some("github.run_id" | "GITHUB_RUN_ID") => Some(Tag::RunId),
         Some("GITHUB_REF_NAME#v" | "GITHUB_REF#refs/tags/v" | "GITHUB_REF_NAME/v/") => Some(Tag::BareVersion),

@@ -147,7 +147,7 @@ fn tell(flow: &Flow, at: usize, services: &[Beside<'_>], within: Span, report: &
 }
 
 /// Finds the hosts and ports that a job asks for, outside of its services: `postgres://user@localhost:5432/shop`.
-fn asked(flow: &Flow, job: Span, services: Span) -> impl Iterator<Item = (Span, &str, u16)> {
+pub(super) fn asked(flow: &Flow, job: Span, services: Span) -> impl Iterator<Item = (Span, &str, u16)> {
     let text = flow.text.get(job.range()).unwrap_or_default();
     let base = job.start as usize;
     text.match_indices(':').filter_map(move |(colon, _)| {

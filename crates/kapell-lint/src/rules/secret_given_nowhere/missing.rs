@@ -180,7 +180,7 @@ fn left_over(
 /// Words that any secret may be called by.
 const GENERAL: &[&str] = &["secret", "secrets", "config", "env", "credentials", "creds", "key", "keys"];
 
-fn shares_word(name: &str, other: &str) -> bool {
+pub(super) fn shares_word(name: &str, other: &str) -> bool {
     let of = |name: &str, word: &str| name.split(['-', '_', '.']).any(|own| own.eq_ignore_ascii_case(word));
     name.split(['-', '_', '.']).any(|word| word.len() > 1 && !GENERAL.contains(&word) && of(other, word))
 }

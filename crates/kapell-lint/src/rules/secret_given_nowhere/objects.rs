@@ -7,6 +7,7 @@ use super::{
     names::{is_abbreviation, is_slip},
 };
 use crate::{
+    files::joined,
     repository::Repository,
     rule::Report,
     systems::{Manifest, kubernetes::What},
@@ -127,9 +128,22 @@ fn whole(
     if beside.iter().any(|other| *other.name == *name) {
         return;
     }
-    let near = beside.iter().find(|other| is_slip(name, &other.name) && other.is_beside(manifest));
+    let near = beside.iter().find(|other| {
+        is_slip(name, &other.name) && (other.is_beside(manifest) || is_laid_over(repository, other, manifest))
+    });
     let Some(other) = near else { return };
     let message =
         format!("`{}` takes the {kind} `{name}`, but the one here is `{}`", &*manifest.name, &*other.name);
     report.add(manifest.file, span, message).also(other.file, other.name.span, format!("the {kind}")).done();
+}
+
+/// Tells whether what a kustomization makes is made for an object that it takes from another folder.
+fn is_laid_over(repository: &Repository, made: &Manifest, taker: &Manifest) -> bool {
+    let folder = taker.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let all = &repository.systems.kustomizations;
+    all.iter().filter(|one| one.file == made.file).any(|one| {
+        one.parts
+            .iter()
+            .any(|part| joined(&one.path, part).is_some_and(|path| path == folder || path == *taker.path))
+    })
 }
