@@ -134,25 +134,36 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Counts the scripts that hooks name in as well, in whatever folder they lie.
+    /// Counts the scripts in as well that hooks name, in whatever folder they lie, and those without an ending that workflows
+    /// name by their path.
     fn take_up_scripts(&mut self, root: &Path) {
-        let settings = self.wanted.iter().filter(|(path, _)| SETTINGS.contains(&&**path));
-        let texts: Vec<String> = settings
-            .filter_map(|(_, file)| String::from_utf8(read(file, self.bounds.file_bytes).ok()?).ok())
-            .collect();
-        let named: BTreeSet<&str> = texts
-            .iter()
-            .filter(|text| text.contains("\"hooks\""))
-            .flat_map(|text| text.split(|c: char| c.is_whitespace() || "\"'\\;&|()".contains(c)))
-            .filter_map(|word| {
-                let word = word
-                    .split_once("_DIR}/")
-                    .or_else(|| word.split_once("_DIR/"))
-                    .map_or(word, |(_, rest)| rest);
-                let word = word.trim_start_matches("./").trim_start_matches('/');
-                SCRIPTS.iter().any(|end| word.ends_with(end)).then_some(word)
-            })
-            .collect();
+        let texts = |is_one: &dyn Fn(&str) -> bool| -> Vec<String> {
+            let files = self.wanted.iter().filter(|(path, _)| is_one(path));
+            files
+                .filter_map(|(_, file)| String::from_utf8(read(file, self.bounds.file_bytes).ok()?).ok())
+                .collect()
+        };
+        let settings = texts(&|path| SETTINGS.contains(&path));
+        let hooks = settings.iter().filter(|text| text.contains("\"hooks\""));
+        let called = hooks.flat_map(|text| words(text)).filter_map(|word| {
+            let word =
+                word.split_once("_DIR}/").or_else(|| word.split_once("_DIR/")).map_or(word, |(_, rest)| rest);
+            let word = word.trim_start_matches("./").trim_start_matches('/');
+            SCRIPTS.iter().any(|end| word.ends_with(end)).then_some(word)
+        });
+        let mut named: BTreeSet<String> = called.map(str::to_owned).collect();
+        let workflows = texts(&|path| {
+            path.starts_with(".github/workflows/") && (path.ends_with(".yml") || path.ends_with(".yaml"))
+        });
+        let run = workflows.iter().flat_map(|text| words(text)).filter_map(|word| {
+            let word = word.trim_start_matches("./");
+            let (folders, name) = word.rsplit_once('/')?;
+            (!folders.is_empty() && !name.contains('.')).then_some(word)
+        });
+        let run: BTreeSet<&str> = run.collect();
+        let is_script =
+            |path: &&String| run.contains(path.as_str()) && begins_as_script(&root.join(path.as_str()));
+        named.extend(self.others.iter().filter(is_script).cloned());
         if named.is_empty() {
             return;
         }
@@ -246,6 +257,19 @@ impl Seen {
 
 fn is_longer(path: &Path, limit: u64) -> bool {
     fs::metadata(path).is_ok_and(|about| about.len() > limit)
+}
+
+/// Returns the words of a text that may be paths.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || "\"'\\;&|()".contains(c))
+}
+
+/// Tells whether a file is a script of a shell, by its first line.
+fn begins_as_script(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    read.is_ok() && line.starts_with(b"#!") && line.trim_ascii_end().ends_with(b"sh")
 }
 
 /// Takes bytes as UTF-8; what is none is replaced, and told.

@@ -88,6 +88,7 @@ mod sequential_independent;
 mod sequential_steps;
 mod session_end_cut_short;
 mod setup_out_of_order;
+mod shallow_history;
 mod shared_concurrency_group;
 mod shared_state_across_tasks;
 mod single_value_matrix;
@@ -156,6 +157,7 @@ pub static RULES: &[&Rule] = &[
     &env_never_set::RULE,
     &event_property_missing::RULE,
     &lost_continuation::RULE,
+    &shallow_history::RULE,
     &input_never_read::RULE,
     &aggregator_always_green::RULE,
     &aggregator_incomplete::RULE,

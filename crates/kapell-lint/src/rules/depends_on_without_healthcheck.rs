@@ -1,6 +1,7 @@
 //! A service that starts as soon as another one's process runs, not when it answers.
 
 mod applied; // to a cluster, by workflows
+mod beside; // a job
 mod once;
 
 use std::collections::BTreeMap;
@@ -94,6 +95,7 @@ type Waiter<'a> = (&'a Service, &'a Word, Option<&'a Word>);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     applied::check(repository, report);
+    beside::check(repository, report);
     for compose in &repository.systems.composes {
         unknown(repository, compose, report);
         let mut waiting: BTreeMap<&str, Vec<Waiter<'_>>> = BTreeMap::new();

@@ -1,5 +1,7 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
+mod not_run; // tests of which none is run
+
 mod scanned; // images that are scanned when they are out
 
 mod steps; // steps that deliver whatever became of those before
@@ -112,6 +114,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             unasked_part(flow, at, report);
             only_says(flow, at, report);
             scanned::check(flow, at, report);
+            not_run::compiled(flow, at, report);
+            not_run::absent(repository, flow, at, report);
         }
     }
 }

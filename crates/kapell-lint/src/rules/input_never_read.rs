@@ -1,5 +1,7 @@
 //! An input is asked for and never read.
 
+mod written_out; // the answer is written out
+
 use std::sync::LazyLock;
 
 use kapell_spec::{
@@ -57,6 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (name, event) in starts {
             let Some(event) = event else { continue };
             for input in &event.inputs {
+                written_out::check(repository, flow, input, report);
                 // Inputs of called workflows are an interface; one that a caller here gives is expected to matter.
                 let asked =
                     name == "workflow_dispatch" || is_given(&repository.github, flow, &input.name.text);

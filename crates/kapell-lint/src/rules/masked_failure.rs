@@ -2,6 +2,8 @@
 
 mod called; // scripts of the repository, and recipes of make
 mod forgotten; // what is kept in a variable that nothing reads
+mod health; // of what was deployed
+mod hooks; // that deploy when they are asked
 mod lists; // lists with `&&` above other lines
 mod plain; // `|| true`, a pipe, `set +e`
 mod printed; // an outcome that is only printed
@@ -183,7 +185,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     told_to_pass(flow, at, step, lenient, report);
                     ways::remote(flow, step, facts, lenient, report);
                     shells::in_action(flow, step, facts, lenient, report);
-                    ways::health(flow, at, step, facts, lenient, report);
+                    health::check(repository, (flow, at), (step, facts), lenient, report);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod objects;
+mod scripts;
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -26,6 +27,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     commands::check(repository, report);
+    scripts::check(repository, report);
     objects::scaled(repository, report);
     objects::parts(repository, report);
 }

@@ -1,5 +1,7 @@
 //! A trigger starts nothing, or starts what nobody asked for.
 
+mod other_tags; // tags of another form
+
 mod paths; // paths that no file has
 
 mod tags; // tags that start nothing
@@ -47,6 +49,7 @@ const REASONS: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    other_tags::check(repository, report);
     for flow in &repository.github.flows {
         dead_events(flow, report);
         dead_types(flow, report);

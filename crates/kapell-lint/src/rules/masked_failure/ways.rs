@@ -1,12 +1,10 @@
 //! Less plain ways to lose the failure of a command: blocks that only print, the background, `find -exec`, shells without
-//! `-e`, flags that say so, and requests that take an error page for an answer.
-
-use std::borrow::Cow;
+//! `-e`, and flags that say so.
 
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{Lost, Script, is_check, services, shells, short, undone};
+use super::{Lost, Script, hooks, is_check, services, shells, short, undone};
 use crate::{
     github::{
         Flow, StepFacts,
@@ -480,7 +478,7 @@ fn refused(script: Script<'_>, at: usize) -> Option<Lost> {
     let command = &facts.commands[at];
     let deploys = facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Deploy);
     if command.program() != "curl"
-        || !deploys
+        || !(deploys || hooks::asks(script.flow, job, step, command))
         || command.asked
         || command.then != Then::End
         || command.depth > 0
@@ -499,93 +497,5 @@ fn refused(script: Script<'_>, at: usize) -> Option<Lost> {
     (!reads && !asked && !step.script().contains("exit 1")).then(|| {
         let message = format!("`{}` is content with an error page: it has no `--fail`", short(command));
         Lost::new(Severity::High, message, "add `--fail`")
-    })
-}
-
-/// Words of steps that ask whether what was deployed is well.
-const HEALTH: &[&str] = &["health", "smoke", "verify", "ready", "alive", "ping", "up and running"];
-
-/// A question for the health of what was deployed that cannot be answered with no.
-pub(super) fn health(
-    flow: &Flow,
-    at: usize,
-    step: &Step,
-    facts: &StepFacts,
-    lenient: impl Fn() -> Option<String>,
-    report: &mut Report<'_>,
-) {
-    let remote = step.input("script").filter(|_| facts.actions.iter().any(|name| name.contains("ssh")));
-    let (script, inner, span) = match (&step.run, remote) {
-        (Some(run), _) => (&*run.text, Cow::Borrowed(&facts.commands), run.span),
-        (None, Some(text)) => (&*text.text, Cow::Owned(commands(&text.text)), text.span),
-        _ => return,
-    };
-    let deploys = || {
-        flow.facts[at].iter().any(|facts| facts.does(Kind::Deploy) || facts.does(Kind::Pages))
-            || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(|facts| facts.does(Kind::Deploy)))
-    };
-    if !inner.iter().any(is_request) || !deploys() {
-        return;
-    }
-    let Some((command, why)) = never_says_no(step, script, &inner) else { return };
-    let line = script[..command.start.min(script.len())].matches('\n').count();
-    let place = flow.line_in(span, line, &command.words[0]).unwrap_or(span);
-    let hint = "ask with `curl --fail`, and let the step end with its status";
-    let draft = report.add(flow.file, place, why).severity(Severity::Medium).hint(hint);
-    match lenient() {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
-}
-
-/// Tells whether a command asks a server for something.
-fn is_request(command: &Command) -> bool {
-    matches!(command.program(), "curl" | "wget")
-}
-
-fn never_says_no<'a>(step: &Step, script: &str, all: &'a [Command]) -> Option<(&'a Command, String)> {
-    let fails = ["exit 1", "exit $", "false", "return 1", "exit 2", "::error"]
-        .iter()
-        .any(|word| script.contains(word));
-    let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
-    all.iter().enumerate().find_map(|(at, command)| {
-        if !is_request(command) {
-            return None;
-        }
-        let health = HEALTH.iter().any(|word| name.contains(word))
-            || HEALTH[..2].iter().any(|word| command.text().to_ascii_lowercase().contains(word));
-        // `for ...; do if curl ...; then exit 0; fi; sleep 1; done; echo "gave up"`
-        let tries = command.depth > 0 && (command.asked || command.then == Then::And);
-        let last = all.iter().rev().find(|other| !other.words.is_empty())?;
-        let gives_up = tries && !fails && last.depth == 0 && speaks(last) && !std::ptr::eq(last, command);
-        if gives_up && script.contains("sleep") {
-            let text = format!("if `{}` is never answered, the step is green all the same", short(command));
-            return Some((command, text));
-        }
-        let strict = command.words.iter().any(|word| {
-            word.starts_with("--fail")
-                || word.contains("http_code")
-                || word == "-w"
-                || word == "--write-out"
-                || word.starts_with('-') && !word.starts_with("--") && word.contains('f')
-        });
-        // Whoever reads the answer may see from it what is wrong.
-        let read = command.then == Then::Pipe
-            || script.contains("$(curl")
-            || command.words.iter().any(|word| word == "-o" || word == "-O");
-        let sends =
-            command.words.iter().any(|word| matches!(word.as_str(), "-X" | "-d" | "--data" | "--request"));
-        let swallowed = command.then == Then::Or && all.get(at + 1).is_some_and(speaks);
-        if health && !fails && swallowed {
-            return Some((
-                command,
-                format!("`{}` asks for the health of it, and no answer is fine too", short(command)),
-            ));
-        }
-        let loose =
-            command.program() == "curl" && health && !strict && !read && !sends && command.then != Then::Or;
-        loose.then(|| {
-            (command, format!("`{}` takes an error page for an answer: it has no `--fail`", short(command)))
-        })
     })
 }

@@ -20,7 +20,7 @@ const TAGGERS: &[(&str, &[&str])] = &[
 ];
 
 /// Tells whether a command of a step pushes a tag: by its own words, or since another one made a tag of that name.
-fn pushes_tag(facts: &StepFacts, command: &Command) -> bool {
+pub(super) fn pushes_tag(facts: &StepFacts, command: &Command) -> bool {
     let begins = |command: &Command, verb: &str| {
         command.program() == "git" && command.inner().get(1).is_some_and(|word| word == verb)
     };
@@ -70,7 +70,7 @@ fn pushed(flow: &Flow, (at, index): (usize, usize), facts: &StepFacts, script: &
 }
 
 /// Returns which of the refs that a command pushes is the tag; `*` if all are pushed, or none is named.
-fn pushed_name<'a>(facts: &StepFacts, push: &'a Command) -> &'a str {
+pub(super) fn pushed_name<'a>(facts: &StepFacts, push: &'a Command) -> &'a str {
     let words = push.inner();
     if words.iter().any(|word| matches!(word.as_str(), "--tags" | "--follow-tags" | "--mirror")) {
         return "*";
@@ -97,7 +97,7 @@ fn tags(facts: &StepFacts) -> bool {
 }
 
 /// Finds the step that pushes a tag, and what does so: its own commands, or a script of the repository that it runs.
-fn tagger<'a>(
+pub(super) fn tagger<'a>(
     repository: &Repository,
     flow: &'a Flow,
     at: usize,

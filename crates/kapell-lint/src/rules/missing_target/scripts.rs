@@ -1,0 +1,156 @@
+//! Scripts of the repository that steps run, and that are not there.
+
+use kapell_spec::{github::Step, suggest};
+
+use crate::{
+    github::{Flow, StepFacts, script::Command},
+    repository::Repository,
+    rule::Report,
+};
+
+/// Words of what may bring files into the work tree, or go to another one.
+const BRINGS: &[&str] = &[
+    "cd ",
+    "pushd",
+    "git clone",
+    "git checkout",
+    "git switch",
+    "git submodule",
+    "curl",
+    "wget",
+    "tar ",
+    "unzip",
+    "cp ",
+    "mv ",
+    "ln ",
+    "chmod",
+    "make",
+    "cmake",
+    "configure",
+    "install",
+    "gh ",
+    "download",
+    "docker",
+    "ssh",
+    "generate",
+    "build",
+    "workspace",
+    "cat >",
+    "tee ",
+    "> ",
+];
+
+/// Tells of a step that runs a script by its path where the folder is there and the script is not, right after a plain checkout
+/// of the repository: the step fails.
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        // What is called from elsewhere has the files of its caller.
+        if flow.model.event("workflow_call").is_some() {
+            continue;
+        }
+        for (job, model) in flow.jobs().filter(|(_, job)| job.folder.is_none() && !job.container) {
+            for (index, (step, facts)) in flow.steps(job).enumerate() {
+                let text = step.script();
+                if step.folder.is_some() || !is_as_committed(&model.steps[..index]) {
+                    continue;
+                }
+                if let Some((command, path)) = missing(repository, flow, facts, text) {
+                    tell(repository, (flow, step), command, path, report);
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether steps have done nothing but to check the repository out as it is, and to set tools up.
+fn is_as_committed(steps: &[Step]) -> bool {
+    let checks_out = |step: &Step| step.is("actions/checkout");
+    let plain = |step: &Step| {
+        let elsewhere = ["repository", "path", "ref", "sparse-checkout", "submodules"];
+        if checks_out(step) {
+            return elsewhere.iter().all(|key| step.input(key).is_none());
+        }
+        match &step.uses {
+            Some((text, _)) => {
+                let name = text.split('@').next().unwrap_or(text);
+                name.contains("/setup-") || name.contains("login") || name.contains("cache")
+            }
+            None => !BRINGS.iter().any(|word| step.script().contains(word)),
+        }
+    };
+    steps.iter().any(checks_out) && steps.iter().all(plain)
+}
+
+/// Returns the first command that runs a script which is not there, and its path. One that the script asks for, or that another
+/// file speaks of, may be made.
+fn missing<'a>(
+    repository: &Repository,
+    flow: &Flow,
+    facts: &'a StepFacts,
+    text: &str,
+) -> Option<(&'a Command, &'a str)> {
+    let mut before = true;
+    facts.commands.iter().find_map(|command| {
+        let path = script(command).filter(|_| before && !command.asked && command.depth == 0);
+        let made = text.get(..command.start).unwrap_or_default();
+        before &=
+            !BRINGS.iter().any(|word| made.contains(word) || command.text().contains(word) && path.is_none());
+        let path = path.filter(|_| before)?;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let there = repository.files.exists(path) || !repository.files.exists(folder);
+        let told = || {
+            let here = flow.text.matches(name).count() > 1;
+            here || repository.files.iter().any(|(id, file)| id != flow.file && file.text.contains(name))
+        };
+        (!there && !told()).then_some((command, path))
+    })
+}
+
+/// Reads `./scripts/release.sh`, `bash scripts/release.sh`: a path in a folder of the repository.
+fn script(command: &Command) -> Option<&str> {
+    let shell = matches!(command.program(), "bash" | "sh");
+    let word = command.inner().get(usize::from(shell))?;
+    let path = word.strip_prefix("./").unwrap_or(word);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let (folder, name) = path.rsplit_once('/')?;
+    let known =
+        [".sh", ".bash", ".py", ".rb", ".mjs", ".js", ".ps1", ".pl"].iter().any(|end| name.ends_with(end));
+    let fits = known && !folder.is_empty() && !path.starts_with(['/', '.']) && path.chars().all(plain);
+    let built = ["node_modules", "target", "dist", "build", "vendor", "bin", "out", "venv", ".venv", "tmp"];
+    (fits && !folder.split('/').any(|part| built.contains(&part))).then_some(path)
+}
+
+fn tell(
+    repository: &Repository,
+    (flow, step): (&Flow, &Step),
+    command: &Command,
+    path: &str,
+    report: &mut Report<'_>,
+) {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let below = format!("{folder}/");
+    let files = repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    let beside: Vec<&str> = files
+        .filter_map(|file| file.strip_prefix(&*below))
+        .filter(|name| !name.contains('/') && script_like(name))
+        .collect();
+    let near = suggest::nearest(name, beside.iter().copied());
+    let near = near.or(if let [only] = beside[..] { Some(only) } else { None });
+    let hint = match near {
+        Some(near) => format!("run `{folder}/{near}`, if that is meant"),
+        None => "add the script, or drop the command".to_owned(),
+    };
+    report
+        .add(
+            flow.file,
+            flow.script_line(step, command.start, ""),
+            format!("there is no `{path}` in the repository: the step fails"),
+        )
+        .hint(hint)
+        .done();
+}
+
+fn script_like(name: &str) -> bool {
+    [".sh", ".bash", ".py", ".rb", ".mjs", ".js", ".ps1", ".pl"].iter().any(|end| name.ends_with(end))
+}

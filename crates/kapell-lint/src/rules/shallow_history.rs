@@ -1,0 +1,201 @@
+//! A command asks for tags or history that the checkout does not fetch.
+
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    files::FileId,
+    github::{Flow, StepFacts, own_scripts},
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/shallow-history.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "shallow-history",
+    summary: "A command asks for tags or history that the checkout does not fetch",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::State,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/shallow-history.md"),
+    check,
+};
+
+/// Words of what fetches more, in whichever step of the job.
+const FETCHES: &[&str] = &[
+    "git fetch",
+    "git pull",
+    "git clone",
+    "unshallow",
+    "git remote",
+    "git tag ",
+    "fetch-through",
+    "git init",
+    "gh repo",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            if let Some(from) = shallow(job) {
+                in_job(repository, flow, (at, from), report);
+            }
+        }
+    }
+}
+
+/// Returns the place of the only checkout of a job, where that fetches one commit and no tags.
+///
+/// Source: <https://github.com/actions/checkout#usage>: "Only a single commit is fetched by default", `fetch-tags` is false.
+fn shallow(job: &Job) -> Option<usize> {
+    let mut checkouts = job.steps.iter().enumerate().filter(|(_, step)| step.is("actions/checkout"));
+    let ((at, step), None) = (checkouts.next()?, checkouts.next()) else { return None };
+    let plain = ["fetch-tags", "ref", "repository", "path"].iter().all(|key| step.input(key).is_none())
+        && step.input("fetch-depth").is_none_or(|depth| depth.is("1"))
+        && step.condition.is_none();
+    let local = |step: &Step| matches!(&step.uses, Some((text, _)) if text.starts_with("./"));
+    (plain && !job.steps.iter().any(local) && !job.container).then_some(at)
+}
+
+/// A text that a step runs, and where it stands.
+struct Text {
+    file: FileId,
+    text: String,
+    /// Where the line of a byte stands.
+    own: bool,
+}
+
+fn in_job(repository: &Repository, flow: &Flow, (at, from): (usize, usize), report: &mut Report<'_>) {
+    let steps: Vec<(&Step, &StepFacts)> = flow.steps(at).skip(from + 1).collect();
+    let texts = |step: &Step, facts: &StepFacts| -> Vec<Text> {
+        let own = Text { file: flow.file, text: step.script().to_owned(), own: true };
+        let called = own_scripts::of_step(&repository.files, step, facts)
+            .into_iter()
+            .filter_map(|script| Some(Text { file: script.file?, text: script.text, own: false }));
+        std::iter::once(own).chain(called).chain(substituted(repository, step)).collect()
+    };
+    let all: Vec<(&Step, Vec<Text>)> =
+        steps.iter().map(|(step, facts)| (*step, texts(step, facts))).collect();
+    let fetches = |text: &Text| FETCHES.iter().any(|word| text.text.contains(word));
+    if all.iter().any(|(_, texts)| texts.iter().any(fetches)) {
+        return;
+    }
+    let delivers = flow.facts[at].iter().any(|facts| facts.mutation().is_some());
+    for (step, texts) in &all {
+        if step.condition.as_ref().is_some_and(|own| own.text.contains("tag") || own.text.contains("release"))
+        {
+            continue;
+        }
+        for text in texts {
+            let Some((start, line)) = text
+                .text
+                .lines()
+                .scan(0, |start, line| {
+                    let own = *start;
+                    *start += line.len() + 1;
+                    Some((own, line))
+                })
+                .find(|(_, line)| {
+                    asks_tags(line) && of_branches(flow, at) || asks_base(line) && of_pulls(flow)
+                })
+            else {
+                continue;
+            };
+            tell(repository, (flow, step), text, (start, line), delivers, report);
+            return;
+        }
+    }
+}
+
+/// Returns the script of the repository that a step runs for what it prints: `v=$(./hack/version)`.
+fn substituted(repository: &Repository, step: &Step) -> Option<Text> {
+    let (_, rest) = step.script().split_once("$(")?;
+    let word = rest.split([')', ' ', '\n']).next()?;
+    let path = word.strip_prefix("./").filter(|_| step.folder.is_none())?;
+    let file = repository.files.find(path)?;
+    let text = &*repository.files[file].text;
+    let first = text.lines().next().unwrap_or_default();
+    let shell = first.starts_with("#!") && first.ends_with("sh");
+    (shell && text.len() <= 40_000).then(|| Text { file, text: text.to_owned(), own: false })
+}
+
+/// Tells whether a line asks for the last tag, and has no commit to fall back on.
+fn asks_tags(line: &str) -> bool {
+    let line = line.trim_start();
+    let asked = line.contains("git describe") && !line.starts_with('#');
+    asked && !["--always", "--exact-match", "--all", "--contains"].iter().any(|word| line.contains(word))
+}
+
+/// Tells whether a line compares with the branch that a pull request is for, by the name that only a fetch makes.
+fn asks_base(line: &str) -> bool {
+    let line = line.trim_start();
+    let asked =
+        ["git diff", "git log", "git merge-base", "git rev-list"].iter().any(|start| line.contains(start));
+    let base = [
+        "origin/main",
+        "origin/master",
+        "origin/${{ github.base_ref",
+        "origin/$GITHUB_BASE_REF",
+        "origin/${GITHUB_BASE_REF",
+    ];
+    asked && !line.starts_with('#') && base.iter().any(|name| line.contains(name))
+}
+
+/// Tells whether a job runs for commits that have no tag of their own: a tag that starts a run is fetched.
+fn of_branches(flow: &Flow, at: usize) -> bool {
+    let on_tags = flow.model.jobs[at].condition.as_ref().is_some_and(|own| {
+        own.text.contains("tag") || own.text.contains("release") || own.text.contains("ref_type")
+    });
+    let branch = flow.model.events.iter().any(|event| match &*event.name.text {
+        "push" => event.filter("branches").is_some() || event.filter("tags").is_none(),
+        "pull_request" | "schedule" | "workflow_dispatch" => true,
+        _ => false,
+    });
+    let called =
+        flow.model.events.iter().any(|event| matches!(&*event.name.text, "workflow_call" | "release"));
+    branch && !on_tags && !called
+}
+
+/// Tells whether a workflow runs for pull requests alone.
+fn of_pulls(flow: &Flow) -> bool {
+    !flow.model.events.is_empty() && flow.model.events.iter().all(|event| &*event.name.text == "pull_request")
+}
+
+fn tell(
+    repository: &Repository,
+    (flow, step): (&Flow, &Step),
+    text: &Text,
+    (start, line): (usize, &str),
+    delivers: bool,
+    report: &mut Report<'_>,
+) {
+    let span: Span = if text.own {
+        flow.script_line(step, start, "")
+    } else {
+        let file = &repository.files[text.file];
+        file.line_span(file.line(start as u32))
+    };
+    let tags = asks_tags(line);
+    let falls_back = line.contains("||") || line.contains("2>/dev/null");
+    let message = match (tags, falls_back) {
+        (true, true) => {
+            "`git describe` finds no tag in a checkout of one commit: what stands in for it is taken each time"
+        }
+        (true, false) => "`git describe` finds no tag in a checkout of one commit, and fails",
+        (false, _) => {
+            "the branch of the pull request's base is not there in a checkout of one commit: this fails"
+        }
+    };
+    let severity = if falls_back && !delivers { Severity::Medium } else { Severity::High };
+    report
+        .add(text.file, span, message)
+        .severity(severity)
+        .hint("give `actions/checkout` a `fetch-depth: 0`")
+        .done();
+}
