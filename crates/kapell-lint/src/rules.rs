@@ -27,6 +27,7 @@ mod context_refetched;
 mod copies_collide;
 mod delegation_cycle;
 mod delegation_depth;
+mod deliveries_clash;
 mod delivers_from_pull_request;
 mod delivery_beside_tests;
 mod depends_on_without_healthcheck;
@@ -190,6 +191,7 @@ pub static RULES: &[&Rule] = &[
     &mutating_no_concurrency::RULE,
     &cancel_on_mutating::RULE,
     &shared_concurrency_group::RULE,
+    &deliveries_clash::RULE,
     &no_rollback::RULE,
     &reusable_extract::RULE,
     &repeated_setup::RULE,
