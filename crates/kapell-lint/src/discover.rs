@@ -188,11 +188,15 @@ impl Seen {
     }
 
     fn entry(&mut self, root: &Path, entry: &DirEntry, wanted: &dyn Fn(&str) -> bool) {
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-            return;
-        }
         let Ok(path) = entry.path().strip_prefix(root) else { return };
         let path = path.to_string_lossy().replace('\\', "/");
+        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+            // A link is there, wherever it leads.
+            if entry.path_is_symlink() && !path.is_empty() {
+                self.others.push(path);
+            }
+            return;
+        }
         if wanted(&path) {
             self.wanted.push((path, entry.path().to_owned()));
         } else {

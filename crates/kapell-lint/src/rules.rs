@@ -270,7 +270,6 @@ static EACH_ALONE: &[&Rule] = &[
     &cancel_on_mutating::RULE,
     &matrix_extract::RULE,
     &escaped_fence::RULE,
-    &parallel_needs_output::RULE,
     &phase_without_consumer::RULE,
     &sequential_independent::RULE,
 ];

@@ -293,7 +293,9 @@ fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Opt
     if taken.next().is_some() {
         return Some(Why::Said);
     }
-    let nothing = later.takes.steps.is_empty() && later.takes.phases.is_empty();
+    // `Wait for phase 2 to finish`, said within phase 2, is about who comes next.
+    let own = |phase: &String| later.phase.as_ref() == Some(phase);
+    let nothing = later.takes.steps.is_empty() && later.takes.phases.iter().all(own);
     (nothing && later.takes.vague == Vague::No && (later.looks || led)).then_some(Why::Looks)
 }
 

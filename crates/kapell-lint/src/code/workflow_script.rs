@@ -32,6 +32,10 @@ pub struct Script {
     pub in_turn: Vec<Vec<Kept>>,
     /// What agents that only look brought back, and nothing reads.
     pub unread: Vec<Kept>,
+    /// Loops over a list that await an agent that only looks for each item, and hand none of them what another one brought.
+    pub item_by_item: Vec<Span>,
+    /// Loops around agents that nothing but what an agent says ends.
+    pub endless: Vec<Span>,
 }
 
 /// Keys by which a call names its agent.
@@ -81,7 +85,13 @@ impl Script {
     #[must_use]
     pub fn read(file: FileId, text: &str) -> Self {
         let Some(unit) = Unit::read(file, Language::Tsx, text) else { return Self::default() };
-        Self { started: started(&unit), in_turn: in_turn(&unit), unread: unread(&unit) }
+        Self {
+            started: started(&unit),
+            in_turn: in_turn(&unit),
+            unread: unread(&unit),
+            item_by_item: item_by_item(&unit),
+            endless: endless(&unit),
+        }
     }
 }
 
@@ -146,6 +156,87 @@ fn in_turn(unit: &Unit) -> Vec<Vec<Kept>> {
         rows.extend(told(unit, &row));
     }
     rows
+}
+
+/// Words of an author who wants one after the other.
+const IN_ORDER: &[&str] =
+    &["sequential", "in sequence", "one at a time", "one by one", "in order", "rate limit", "serially"];
+
+/// Finds loops over a list in which each item waits for the agent of the one before.
+fn item_by_item(unit: &Unit) -> Vec<Span> {
+    let lower = unit.whole().to_ascii_lowercase();
+    if IN_ORDER.iter().any(|word| lower.contains(word)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for each in unit.syntax.of_kind(&["for_in_statement"]) {
+        let Some(body) = unit.syntax.child(each, "body") else { continue };
+        let mut agents = unit.calls_in(body).filter(|&call| unit.callee_name(call) == "agent");
+        let Some(call) = agents.next().filter(|_| agents.next().is_none()) else { continue };
+        let leaves =
+            |id: Id| matches!(unit.kind(id), "break_statement" | "return_statement" | "throw_statement");
+        let others = unit
+            .calls_in(body)
+            .any(|call| matches!(unit.callee_name(call), "parallel" | "pipeline" | "workflow"));
+        let changed = changed(unit, body);
+        let free = unit
+            .syntax
+            .below(call)
+            .all(|id| unit.kind(id) != "identifier" || !changed.contains(&unit.text(id)));
+        if unit.awaited(call)
+            && only_looks(unit, call)
+            && free
+            && !others
+            && !unit.syntax.below(body).any(leaves)
+        {
+            found.push(unit.span(call));
+        }
+    }
+    found
+}
+
+/// Returns the names that a part of a script changes: they are set anew, or something is put into what they stand for.
+fn changed<'a>(unit: &'a Unit, part: Id) -> Vec<&'a str> {
+    let set = unit.syntax.below(part).filter_map(|id| match unit.kind(id) {
+        "assignment_expression" | "augmented_assignment_expression" => unit.syntax.child(id, "left"),
+        "update_expression" => unit.syntax.child(id, "argument"),
+        "call_expression" => unit.callee(id).and_then(|callee| unit.syntax.child(callee, "object")),
+        _ => None,
+    });
+    set.map(|id| unit.text(id).split(['.', '[']).next().unwrap_or_default()).collect()
+}
+
+/// Signs of a loop that counts, looks at the clock or at what may still be spent.
+const BOUNDED: &[&str] = &[
+    "++",
+    "+= 1",
+    "-= 1",
+    "--",
+    "budget",
+    "date.now",
+    "performance.now",
+    "deadline",
+    ".length",
+    "max",
+    "limit",
+];
+
+/// Finds loops around agents that always go on, but for what an agent says.
+fn endless(unit: &Unit) -> Vec<Span> {
+    let mut found = Vec::new();
+    for each in unit.syntax.of_kind(&["while_statement", "for_statement"]) {
+        let condition = unit.syntax.child(each, "condition").map_or("", |condition| unit.text(condition));
+        let plain = condition.trim_matches(['(', ')', ';', ' ']);
+        let always = matches!(plain, "true" | "1") || plain.is_empty() && unit.kind(each) == "for_statement";
+        let text = unit.text(each).to_ascii_lowercase();
+        let asks = unit.calls_in(each).any(|call| unit.callee_name(call) == "agent" && unit.awaited(call));
+        if always && asks && !BOUNDED.iter().any(|sign| text.contains(sign)) {
+            let head = unit.span(each);
+            let end = text.find('{').map_or(head.end as usize, |brace| head.start as usize + brace);
+            found.push(Span::new(head.start as usize, end));
+        }
+    }
+    found
 }
 
 /// Returns a row that is told: two at least, and each of them is read later on.

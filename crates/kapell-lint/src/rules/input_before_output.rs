@@ -2,7 +2,7 @@
 
 use kapell_spec::{
     claude::{definition::Named, steps::Step},
-    line,
+    line, suggest,
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -28,6 +28,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
+        misnamed(repository, report, asset);
         let text = &repository.files[asset.file].text;
         for (at, step) in asset.flow.steps.iter().enumerate() {
             for read in &step.reads {
@@ -49,6 +50,63 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tells of files that a step takes and none makes, where one before makes another one in the same place that none takes:
+/// it reads `02-architecture.md`, and `02-design.md` is what there is.
+fn misnamed(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
+    let (text, steps) = (&repository.files[asset.file].text, &asset.flow.steps);
+    let once = |name: &str| text.matches(name).count() == 1;
+    let made = |path: &str| steps.iter().flat_map(|step| &step.writes).any(|written| written.text == path);
+    let taken = |path: &str| steps.iter().flat_map(|step| &step.reads).any(|read| read.text == path);
+    // Only where files are what steps hand on.
+    let hands_on = steps.iter().flat_map(|step| &step.writes).any(|written| taken(&written.text));
+    if !hands_on || steps.iter().any(|step| step.reads_all) {
+        return;
+    }
+    for (at, step) in steps.iter().enumerate() {
+        for read in &step.reads {
+            if made(&read.text) || !once(&read.text) || repository.files.exists(&read.text) {
+                continue;
+            }
+            let before =
+                steps[..at].iter().flat_map(|step| step.writes.iter().map(move |written| (step, written)));
+            let mut meant = before.filter(|(_, written)| {
+                !taken(&written.text) && once(&written.text) && is_same_place(&written.text, &read.text)
+            });
+            let Some((maker, written)) = meant.next().filter(|_| meant.next().is_none()) else { continue };
+            let message = format!(
+                "step {} takes `{}`, which no step makes: step {} makes `{}`",
+                step.number, read.text, maker.number, written.text
+            );
+            report
+                .add(asset.file, read.span, message)
+                .severity(Severity::High)
+                .confidence(Confidence::High)
+                .also(asset.file, written.span, "made here, and taken by none")
+                .hint(format!("take `{}`", written.text))
+                .done();
+        }
+    }
+}
+
+/// Tells whether two files have the same place in a row: one folder, one ending, and the same number before their names, or
+/// names that differ by a slip.
+fn is_same_place(one: &str, other: &str) -> bool {
+    fn parts(path: &str) -> Option<(&str, &str, &str)> {
+        let (folder, name) = path.rsplit_once('/')?;
+        let (stem, ending) = name.rsplit_once('.')?;
+        Some((folder, stem, ending))
+    }
+    let number = |stem: &str| stem.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let (Some((folder, stem, ending)), Some((its, other, kind))) = (parts(one), parts(other)) else {
+        return false;
+    };
+    let numbered = !number(stem).is_empty() && number(stem) == number(other);
+    folder == its
+        && ending == kind
+        && stem != other
+        && (numbered || suggest::mistyped(stem, [other], 2).is_some())
 }
 
 /// Words of a line that takes a file only where there is one, or from a round before.

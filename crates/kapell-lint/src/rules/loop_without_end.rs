@@ -27,6 +27,12 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (file, script) in repository.scripts() {
+        for span in &script.endless {
+            let message = "this loop starts agents until one of them says that it is enough, and nothing bounds how often";
+            report.add(*file, *span, message).hint("count the rounds, and end after a few of them").done();
+        }
+    }
     let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
         again::check(&methods, unit, report);

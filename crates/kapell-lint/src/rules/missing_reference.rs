@@ -407,6 +407,24 @@ fn has_namesake(repository: &Repository, path: &str) -> bool {
     same.next().is_some() && same.next().is_none()
 }
 
+/// Words of a line that says how files get to where they are not kept.
+const BRINGS: &[&str] =
+    &["cp ", "ln ", "install", "copy", "copies", "rsync", "link", "generate", "download", "curl "];
+
+/// Tells whether just one file anywhere has the name of one that is not there, and no text says that its folder is filled from
+/// elsewhere, nor leads a link there.
+fn was_moved(repository: &Repository, path: &str) -> bool {
+    let Some((folder, name)) = path.rsplit_once('/') else { return false };
+    let all = || repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    let linked = all().any(|other| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/')));
+    let filled = repository.files.iter().any(|(_, file)| {
+        let mut lines = file.text.lines().filter(|line| line.contains(folder));
+        lines.any(|line| BRINGS.iter().any(|word| line.contains(word)))
+    });
+    let mut same = all().filter(|other| other.rsplit('/').next() == Some(name));
+    !linked && !filled && same.next().is_some() && same.next().is_none()
+}
+
 /// Says what to do about a hook whose script is not there: one that is called nearly so may be meant.
 fn hint_for_hook(repository: &Repository, path: &str) -> String {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -439,7 +457,9 @@ fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
             // A folder that is not there at all may lie elsewhere, or be made by a build, unless the file lies near.
             let is_missing = |path: &str| {
                 !repository.files.exists(path)
-                    && (has_company(repository, path) || has_namesake(repository, path))
+                    && (has_company(repository, path)
+                        || has_namesake(repository, path)
+                        || file.is_settings && was_moved(repository, path))
             };
             let Some(script) = script.filter(|script| is_missing(&script.path)) else { continue };
             let message =

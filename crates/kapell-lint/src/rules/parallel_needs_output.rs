@@ -1,5 +1,7 @@
 //! `parallel-needs-output`: a step runs in parallel with the one whose output it reads.
 
+mod each; // what each of several agents does to one file, or to the branch
+
 use kapell_spec::{
     claude::steps::{Step, is_parallel},
     finding::Span,
@@ -59,6 +61,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 told.push((step.span, &read.text));
             }
         }
+        each::check(repository, report, asset);
         tell_handed(report, asset, &repository.files[asset.file].text, &told);
     }
 }

@@ -60,6 +60,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// Agents that a script of a dynamic workflow awaits one after the other, though none takes what another one brought.
 fn in_scripts(repository: &Repository, report: &mut Report<'_>) {
     for (file, script) in repository.scripts() {
+        for span in &script.item_by_item {
+            let message = "each item waits for the agent of the one before, and takes nothing of it";
+            report.add(*file, *span, message).hint("start the agents of all items with `parallel()`").done();
+        }
         for row in &script.in_turn {
             let [first, second, rest @ ..] = &row[..] else { continue };
             let message =

@@ -186,7 +186,9 @@ fn own_words(lower: &str, at: usize, last: Option<(usize, bool)>) -> Option<bool
     let later = before[from..].contains('`') || before[from..].contains(" from ");
     let words: Vec<&str> =
         before[from..].split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    later.then(|| handled(&words)).flatten()
+    // A sentence of its own that begins with such a verb makes what it names: `Read `a.md`. Write the plan to `b.md``.
+    let makes = from > 0 && words.first().is_some_and(|first| matches!(*first, "write" | "save" | "store"));
+    (later || makes).then(|| handled(&words)).flatten()
 }
 
 /// Notes what a heading leads to, `### 2. `x-y` → `z.json``, and what a line hands over: `Pass: `z.json`. Merge it into

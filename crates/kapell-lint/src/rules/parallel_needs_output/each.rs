@@ -1,0 +1,205 @@
+//! What each of several agents does that work at the same time, in one tree of files: it writes one file whole, or changes the
+//! branch under the others.
+
+use kapell_spec::{
+    claude::{definition::Named, reference::Names, steps::is_parallel},
+    finding::Span,
+};
+use kapell_view::audit::{AssetKind, Severity};
+
+use crate::{
+    agents::{Asset, Resolved},
+    repository::Repository,
+    rule::Report,
+};
+
+/// How a sentence speaks of each of those that work at the same time.
+const EACH: &[&str] = &[
+    "each of them",
+    "each agent",
+    "each worker",
+    "each subagent",
+    "each sub-agent",
+    "each reviewer",
+    "every agent",
+    "every worker",
+    "every subagent",
+];
+
+/// Words of a text whose agents do not meet, or wait for each other.
+const APART: &[&str] = &[
+    "worktree",
+    "isolation",
+    "isolated",
+    "lock",
+    "own clone",
+    "own copy",
+    "own checkout",
+    "sandbox",
+    "container",
+];
+
+/// Words of who writes a part of a file, or one of its own.
+const PARTLY: &[&str] = &[
+    "append",
+    "section",
+    "own",
+    "heading",
+    "line",
+    "entry",
+    "insert",
+    "merge",
+    "part",
+    "add",
+    "named",
+    "per ",
+    "separate",
+    "unique",
+    "different",
+    "suffix",
+    "below",
+    "comment",
+];
+
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
+    if !matches!(asset.kind, AssetKind::Command | AssetKind::Skill) {
+        return;
+    }
+    let file = &repository.files[asset.file];
+    let body = asset.definition.body as usize;
+    let Some(lower) = file.lower().get(body..) else { return };
+    if !is_parallel(lower) || APART.iter().any(|word| lower.contains(word)) || isolates(repository, asset) {
+        return;
+    }
+    for part in parts(lower) {
+        let heading = lower[..part.start].rfind("\n#").unwrap_or(0);
+        let section = &lower[heading..part.end];
+        if !is_parallel(section) || !section.contains("agent") && !section.contains("worker") {
+            continue;
+        }
+        for span in sentences(&file.text, body + part.start, body + part.end) {
+            if tell(report, asset, &file.text, span) {
+                return;
+            }
+        }
+    }
+}
+
+/// Tells of what a sentence has each of them do; returns whether that is a fault.
+fn tell(report: &mut Report<'_>, asset: &Asset, text: &str, sentence: Span) -> bool {
+    let (span, message, hint) = if let Some(path) = written_whole(asset, text, sentence) {
+        let message = format!(
+            "each of these agents writes `{}` at the same time: the last one to write wins",
+            path.text
+        );
+        (path.span, message, "have each leave a file of its own, and put them together when all have ended")
+    } else if let Some(span) = switches(asset, sentence) {
+        let message =
+            "each of these agents changes the branch of one working tree while the others work in it"
+                .to_owned();
+        (
+            span,
+            message,
+            "give each a tree of its own: `isolation: worktree` in the agent, or `git worktree add`",
+        )
+    } else {
+        return false;
+    };
+    report.add(asset.file, span, message).severity(Severity::High).hint(hint).done();
+    true
+}
+
+/// Tells whether an agent that is named works in a tree of its own.
+fn isolates(repository: &Repository, asset: &Asset) -> bool {
+    let agents = &repository.agents;
+    let own = |resolved: &Resolved| matches!(resolved, Resolved::Found(id) if agents[*id].definition.field("isolation").is_some());
+    let named = asset.references.iter().filter(|reference| reference.names == Names::Agent);
+    named.map(|reference| agents.resolve(asset, reference)).any(|resolved| own(&resolved))
+}
+
+/// Finds what a text in small letters says of each: a sentence, or the list below one that ends with a colon.
+fn parts(lower: &str) -> Vec<std::ops::Range<usize>> {
+    let mut found: Vec<std::ops::Range<usize>> = Vec::new();
+    for (at, _) in EACH.iter().flat_map(|word| lower.match_indices(word)) {
+        let paragraph = lower[at..].find("\n\n").map_or(lower.len(), |len| at + len);
+        let sentence = lower[at..paragraph].find(". ").map_or(paragraph, |len| at + len);
+        let line = lower[at..].find('\n').map_or(lower.len(), |len| at + len);
+        let leads = lower[at..line].trim_end().ends_with(':');
+        let end = if leads { line + list(&lower[line..]) } else { sentence };
+        if !found.iter().any(|known| known.contains(&at)) {
+            found.push(at..end);
+        }
+    }
+    found
+}
+
+/// Returns how long the list is that a text begins with.
+fn list(text: &str) -> usize {
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        let plain = line.trim_start();
+        let item = plain.starts_with(['-', '*']) || plain.starts_with(|c: char| c.is_ascii_digit());
+        if !(plain.is_empty() || item || line.starts_with([' ', '\t'])) {
+            break;
+        }
+        end += line.len();
+    }
+    end
+}
+
+/// Splits a part of a text into sentences and items; a line that goes on in the next one is no end.
+fn sentences(text: &str, from: usize, to: usize) -> Vec<Span> {
+    let ends = |at: usize| {
+        let next = text[at + 1..].trim_start_matches([' ', '\t']);
+        let item = next.starts_with(['-', '*', '\n']) || next.starts_with(|c: char| c.is_ascii_digit());
+        text[at..].starts_with(". ") || text[at..].starts_with('\n') && item
+    };
+    let mut spans = Vec::new();
+    let mut start = from;
+    for at in (from..to).filter(|&at| text.is_char_boundary(at) && ends(at)) {
+        spans.push(Span::new(start, at));
+        start = at + 1;
+    }
+    spans.push(Span::new(start, to));
+    spans
+}
+
+/// Finds the one file that a sentence has each write whole.
+fn written_whole(asset: &Asset, text: &str, span: Span) -> Option<Named> {
+    let lower = text.get(span.range())?.to_ascii_lowercase();
+    let path = marks(asset, span).find(|mark| is_one_file(&mark.text))?;
+    let back =
+        ["whole file back", "writes it back", "write it back", "writes the file back", "write the file back"];
+    let whole = back.iter().any(|words| lower.contains(words));
+    let before = text.get(span.start as usize..path.span.start as usize)?.to_ascii_lowercase();
+    let words: Vec<&str> =
+        before.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let puts = words.iter().any(|word| matches!(*word, "write" | "writes" | "save" | "saves"))
+        && words.last().is_some_and(|last| matches!(*last, "to" | "into" | "as"));
+    let denied = ["not ", "n't", "never", "only the", "instead"].iter().any(|word| lower.contains(word));
+    let partly = PARTLY.iter().any(|word| lower.contains(word));
+    (!denied && (whole || puts && !partly)).then(|| Named { text: path.text.clone(), span: path.span })
+}
+
+/// Returns what stands between marks in a part of a text.
+fn marks(asset: &Asset, span: Span) -> impl Iterator<Item = &kapell_spec::claude::markdown::Mark> {
+    let within = move |mark: &Span| span.start <= mark.start && mark.end <= span.end;
+    asset.definition.document.marks.iter().filter(move |mark| mark.code && within(&mark.span))
+}
+
+/// Tells whether a text in marks is the path of one file, the same for all.
+fn is_one_file(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    !path.contains(['<', '>', '{', '}', '$', '*', '[', ' ', '('])
+        && matches!(ending, "md" | "json" | "yaml" | "yml" | "txt" | "csv" | "jsonl" | "toml" | "html")
+}
+
+/// Finds where a sentence has each change the branch.
+fn switches(asset: &Asset, span: Span) -> Option<Span> {
+    let changes = |command: &str| {
+        let rest = command.strip_prefix("git checkout ").or_else(|| command.strip_prefix("git switch "));
+        rest.is_some_and(|rest| !rest.starts_with("-- ") && !rest.contains(" -- ") && rest.trim() != ".")
+    };
+    marks(asset, span).find(|mark| changes(mark.text.trim())).map(|mark| mark.span)
+}
