@@ -9,7 +9,7 @@ mod methods; // what a function reaches
 
 use std::borrow::Cow;
 
-pub use self::methods::{Methods, reached};
+pub use self::methods::{Methods, own_method, reached};
 use super::{
     libraries,
     syntax::Id,

@@ -1,5 +1,6 @@
 //! Work that is started and whose result, or whose failure, nobody ever gets.
 
+mod called; // asynchronous functions that are called and not awaited
 mod each; // `forEach` with an async function
 mod settled; // failures that are gathered, and that nobody looks at
 mod task; // tasks that nobody keeps
@@ -29,6 +30,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
+        called::check(&methods, unit, report);
         each::check(&methods, unit, report);
         settled::check(unit, report);
         task::check(&methods, unit, report);

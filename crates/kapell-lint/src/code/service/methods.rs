@@ -167,7 +167,8 @@ impl<'a> Methods<'a> {
 }
 
 /// Finds the method of the same class that a call of `self` or `this` calls.
-fn own_method(unit: &Unit, call: Id) -> Option<Id> {
+#[must_use]
+pub fn own_method(unit: &Unit, call: Id) -> Option<Id> {
     let object = unit.syntax.child(unit.callee(call)?, "object")?;
     let class = unit.syntax.around(call).find(|&id| unit.is_class(id));
     let own = matches!(unit.text(object), "self" | "this");

@@ -59,7 +59,7 @@ fn is_left(unit: &Unit, call: Id) -> bool {
 }
 
 /// Tells whether all that a function does is in a `try`: it sees to its failures itself.
-fn catches(unit: &Unit, function: Id) -> bool {
+pub(super) fn catches(unit: &Unit, function: Id) -> bool {
     let Some(body) = unit.syntax.child(function, "body") else { return false };
     let mut own = unit.syntax.children(body).filter(|&id| !matches!(unit.kind(id), "{" | "}" | "comment"));
     own.next().is_some_and(|first| unit.kind(first) == "try_statement")
