@@ -21,7 +21,7 @@ use crate::{
     rule::{Draft, Focus, Group, Report, Rule},
 };
 use kapell_spec::{
-    github::{Condition, Step, Text},
+    github::{Condition, Job, Step, Text},
     words::Words,
 };
 use kapell_view::audit::{Confidence, Severity};
@@ -249,8 +249,18 @@ fn approval_aside(flow: &Flow, at: usize, report: &mut Report<'_>) {
     if !named || !idle || !holds || needed || job.steps.is_empty() || !job.outputs.is_empty() {
         return;
     }
-    let goes_out =
-        flow.jobs().find(|(other, _)| !flow.closures[at].contains(other) && carry::delivers(flow, *other));
+    // What a recipe of make does may not be known; a job that is called so delivers.
+    let called = |other: usize, job: &Job| {
+        let mut words = job.id.text.split(['-', '_']);
+        let works = || flow.facts[other].iter().flat_map(|facts| &facts.works);
+        words.any(|word| matches!(word, "production" | "prod" | "deploy" | "release" | "publish" | "rollout"))
+            && works().any(|done| done.work.kind != Kind::Trivial && done.command.is_some())
+    };
+    let goes_out = flow.jobs().find(|(other, job)| {
+        *other != at
+            && !flow.closures[at].contains(other)
+            && (carry::delivers(flow, *other) || called(*other, job))
+    });
     let Some((_, delivery)) = goes_out else { return };
     report
         .add(
