@@ -56,6 +56,7 @@ mod interrupt_without_checkpointer;
 mod loop_without_end;
 mod lost_continuation;
 mod lost_result;
+mod masked_check;
 mod masked_failure;
 mod matrix_axis_unread;
 mod matrix_extract;
@@ -213,6 +214,7 @@ pub static RULES: &[&Rule] = &[
     &ignored_in_plugin::RULE,
     &session_end_cut_short::RULE,
     &stop_hook_loop::RULE,
+    &masked_check::RULE,
     &missing_parallel_directive::RULE,
     &missing_reference::RULE,
     &name_mismatch::RULE,

@@ -1,0 +1,128 @@
+//! `masked-check`: a command publishes if its checks succeed, and they cannot fail.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{
+    agents::Asset,
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+    rules::hook_fan_out,
+};
+
+/// See `docs/rules/masked-check.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "masked-check",
+    summary: "a command publishes if its checks succeed, and they cannot fail",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/masked-check.md"),
+    check,
+};
+
+/// Ends of a command that succeed whatever it did.
+const MASKS: &[&str] = &["|| true", "|| :", "|| exit 0", "; true"];
+
+/// Words with which a sentence asks whether all went well.
+const WELL: &[&str] = &["succeed", "pass", "are green", "is green", "all green"];
+
+/// Words of what was done before, of which it asks that.
+const BEFORE: &[&str] = &["above", "step", "command", "test", "check", "lint", "everything", "all "];
+
+/// Commands that give something away which is hard to take back.
+const PUBLISHES: &[&str] = &[
+    "npm publish",
+    "pnpm publish",
+    "yarn npm publish",
+    "cargo publish",
+    "twine upload",
+    "uv publish",
+    "poetry publish",
+    "gem push",
+    "docker push",
+    "gh release create",
+    "gh pr merge",
+    "git push",
+    "kubectl apply",
+    "helm upgrade",
+    "terraform apply",
+    "fly deploy",
+    "vercel --prod",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    for (_, asset) in
+        repository.agents.iter().filter(|(_, asset)| asset.is_read() && kinds.contains(&asset.kind))
+    {
+        of(repository, asset, report);
+    }
+}
+
+fn of(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
+    let file = &repository.files[asset.file];
+    let (text, lower) = (&*file.text, file.lower());
+    if lower.len() != text.len() || !MASKS.iter().any(|mask| lower.contains(mask)) {
+        return;
+    }
+    let masked = masked(asset, lower);
+    let Some(last) = masked.last() else { return };
+    let Some(relied) = relies(lower, last.end as usize) else { return };
+    let Some((first, rest)) = masked.split_first() else { return };
+    let message = format!("`{}` cannot fail, and what is published next counts on it", &text[first.range()]);
+    let mut draft =
+        report.add(asset.file, *first, message).hint("let it fail: drop what stands behind the command");
+    for span in rest {
+        draft = draft.also(asset.file, *span, "nor can this one");
+    }
+    draft.also(asset.file, relied, "asks here whether they succeeded").done();
+}
+
+/// Finds the checks that succeed whatever they find, in marks and in blocks of a shell.
+fn masked(asset: &Asset, lower: &str) -> Vec<Span> {
+    let document = &asset.definition.document;
+    let mut at = 0;
+    let mut found = Vec::new();
+    for line in lower.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let denied = ["never", "not ", "n't", "avoid", "instead", "#"].iter().any(|word| line.contains(word));
+        if start < asset.definition.body as usize || denied {
+            continue;
+        }
+        let fenced = u32::try_from(start).is_ok_and(|start| document.fence_at(start).is_some());
+        let parts: Vec<&str> =
+            if fenced { vec![line.trim()] } else { line.split('`').skip(1).step_by(2).collect() };
+        for part in parts.into_iter().map(str::trim) {
+            let checks = hook_fan_out::SUITES.iter().any(|suite| hook_fan_out::starts(part, suite))
+                || ["lint", "test", "audit", "tsc", "mypy", "e2e"].iter().any(|word| part.contains(word));
+            if checks && MASKS.iter().any(|mask| part.ends_with(mask)) {
+                let from = start + (part.as_ptr() as usize - line.as_ptr() as usize);
+                found.push(Span::new(from, from + part.len()));
+            }
+        }
+    }
+    found
+}
+
+/// Finds where a sentence behind asks whether what was done succeeded, before something is published.
+fn relies(lower: &str, behind: usize) -> Option<Span> {
+    let rest = lower.get(behind..)?;
+    let (at, sentence) = rest.match_indices("if ").find_map(|(at, _)| {
+        let sentence = rest[at..].split(['.', '\n', ',']).next().unwrap_or_default();
+        let whole = at == 0 || !rest[..at].ends_with(char::is_alphanumeric);
+        let well = WELL.iter().any(|word| sentence.contains(word));
+        let before = BEFORE.iter().any(|word| sentence.contains(word));
+        let other = ["not ", "n't", "output", "exit code", "log"].iter().any(|word| sentence.contains(word));
+        (whole && well && before && !other).then_some((at, sentence))
+    })?;
+    let publishes = PUBLISHES.iter().any(|command| rest[at..].contains(&format!("`{command}")))
+        || PUBLISHES
+            .iter()
+            .any(|command| rest[at..].lines().any(|line| line.trim_start().starts_with(command)));
+    publishes.then(|| Span::new(behind + at, behind + at + sentence.len()))
+}
