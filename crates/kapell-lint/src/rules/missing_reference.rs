@@ -213,7 +213,7 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
         let lines = file.text[skill.definition.body as usize..]
             .lines()
             .filter(|line| line.contains("scripts/") || line.contains("CLAUDE_SKILL_DIR"));
-        for word in lines.flat_map(runs) {
+        for (word, certain) in lines.flat_map(runs) {
             let path = format!("{folder}/{word}");
             let here = repository.files.exists(&path) || repository.files.exists(word);
             // What the skill has made first is there by then.
@@ -227,8 +227,8 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
                         .iter()
                         .any(|words| after.contains(words))
             });
-            // A folder without anything in it was left out, or is made.
-            let company = has_company(repository, &path);
+            // A folder without anything in it was left out, or is made; the skill's own is known by its name.
+            let company = certain || has_company(repository, &path);
             if !here && !made && company && is_own(word) && !told.contains(&word) {
                 told.push(word);
                 let at = word.as_ptr() as usize - file.text.as_ptr() as usize;
@@ -240,8 +240,10 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Finds `scripts/x.py` behind a program that runs it.
-fn runs(line: &str) -> impl Iterator<Item = &str> {
+/// Finds `scripts/x.py` behind a program that runs it, and whether it says itself that it lies in the skill's folder.
+///
+/// `${CLAUDE_SKILL_DIR}` in front, at the start of what is marked as code, is run without any program before it.
+fn runs(line: &str) -> impl Iterator<Item = (&str, bool)> {
     let words: Vec<&str> = line
         .split(|c: char| c.is_whitespace() || "`\"'()".contains(c))
         .filter(|word| !word.is_empty())
@@ -253,8 +255,10 @@ fn runs(line: &str) -> impl Iterator<Item = &str> {
             word.strip_prefix("${CLAUDE_SKILL_DIR}/").or_else(|| word.strip_prefix("$CLAUDE_SKILL_DIR/"));
         let word = own.or_else(|| word.strip_prefix("./")).unwrap_or(word);
         let told = own.is_some() || word.starts_with("scripts/");
+        let marked = own.is_some() && line.contains(&format!("`{}", words[at]));
         // More options than that, a line of a hostile file has.
-        (ends && told && is_runner(&words[at.saturating_sub(OPTIONS_MAX)..at])).then_some(word)
+        let runs = || is_runner(&words[at.saturating_sub(OPTIONS_MAX)..at]);
+        (ends && told && (marked || runs())).then_some((word, own.is_some()))
     })
 }
 

@@ -70,8 +70,13 @@ fn files_of_secrets(repository: &Repository, report: &mut Report<'_>) {
                 let Some((_, name)) = variable.split_once("=/run/secrets/") else { continue };
                 let name = name.trim();
                 let known = compose.secrets.iter().any(|secret| &**secret == name);
-                // Who takes no secret at all may get them by another way.
-                let takes = known || !service.secrets.is_empty() && !name.contains(['/', '$']);
+                // Another file of compose may give it, on top of this one.
+                let elsewhere = repository.systems.composes.iter().any(|other| {
+                    let gives = other.partial || other.secrets.iter().any(|secret| &**secret == name);
+                    other.path != compose.path && gives
+                });
+                let plain = !name.contains(['/', '$', ' ']);
+                let takes = known || plain && (!service.secrets.is_empty() || !elsewhere);
                 if !takes || service.files.iter().any(|file| &**file == name) {
                     continue;
                 }

@@ -71,8 +71,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     prompted::check(repository, report);
 }
 
-/// An agent that has all tools but the shell, and has to run commands.
-fn denied_shell(repository: &Repository, report: &mut Report<'_>, agent: &Asset, denied: &Named) {
+/// Something that has all tools but the shell, by the key that says so, and has to run commands.
+fn denied_shell(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    agent: &Asset,
+    (key, denied): (&str, &Named),
+) {
     let Some((span, command)) = told::to_run(agent, &repository.files[agent.file].text) else { return };
     // A server may have a shell of its own.
     if !agent.definition.items("mcpServers").is_empty() {
@@ -80,7 +85,7 @@ fn denied_shell(repository: &Repository, report: &mut Report<'_>, agent: &Asset,
     }
     let message = format!("`{}` has to run `{command}`, and is denied the tool for it", agent.name);
     let draft = report.add(agent.file, span, message).severity(Severity::High);
-    let draft = draft.hint("drop `Bash` from `disallowedTools`, or have it told what the command says");
+    let draft = draft.hint(format!("drop `Bash` from `{key}`, or have it told what the command says"));
     draft.also(agent.file, denied.span, "denied here").done();
 }
 
@@ -97,8 +102,16 @@ fn denied_web(report: &mut Report<'_>, agent: &Asset, text: &str, denied: &Named
     draft.also(agent.file, denied.span, "denied here").done();
 }
 
-/// Agents that have all tools but those that edit or run, and have to.
+/// Agents, commands and skills that have all tools but those that edit or run, and have to.
 fn forbidden(repository: &Repository, report: &mut Report<'_>) {
+    for kind in [AssetKind::Command, AssetKind::Skill] {
+        for (_, asset) in repository.agents.of(kind).filter(|(_, asset)| asset.home == Home::Claude) {
+            let denied = asset.definition.items("disallowed-tools");
+            if let Some(tool) = denied.iter().find(|tool| matches!(&*tool.text, "Bash" | "Bash(*)")) {
+                denied_shell(repository, report, asset, ("disallowed-tools", tool));
+            }
+        }
+    }
     let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
     for (_, agent) in agents {
         let denied = agent.definition.items("disallowedTools");
@@ -106,7 +119,7 @@ fn forbidden(repository: &Repository, report: &mut Report<'_>) {
         let (tools, free) = (agent.definition.items("tools"), agent.definition.field("tools").is_none());
         let shell = free || tools.iter().any(|tool| tool.text.starts_with("Bash"));
         if let Some(tool) = denied.iter().find(|tool| shell && matches!(&*tool.text, "Bash" | "Bash(*)")) {
-            denied_shell(repository, report, agent, tool);
+            denied_shell(repository, report, agent, ("disallowedTools", tool));
         }
         let text = &*repository.files[agent.file].text;
         if free && denies("WebFetch") && denies("Bash") {
