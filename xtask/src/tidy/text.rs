@@ -42,6 +42,11 @@ const HOSTS: &[&str] = &[
     "docs.gitlab.com",
     "vercel.com",
     "kubernetes.io",
+    "kubectl.docs.kubernetes.io",
+    "docs.aws.amazon.com",
+    "docs.celeryq.dev",
+    "docs.npmjs.com",
+    "laravel.com",
     // What is looked for in code that calls models.
     "api.openai.com",
     "api.anthropic.com",

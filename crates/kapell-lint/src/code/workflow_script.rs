@@ -196,7 +196,7 @@ fn item_by_item(unit: &Unit) -> Vec<Span> {
 }
 
 /// Returns the names that a part of a script changes: they are set anew, or something is put into what they stand for.
-fn changed<'a>(unit: &'a Unit, part: Id) -> Vec<&'a str> {
+fn changed(unit: &Unit, part: Id) -> Vec<&str> {
     let set = unit.syntax.below(part).filter_map(|id| match unit.kind(id) {
         "assignment_expression" | "augmented_assignment_expression" => unit.syntax.child(id, "left"),
         "update_expression" => unit.syntax.child(id, "argument"),

@@ -33,6 +33,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         called::check(&methods, unit, report);
         each::check(&methods, unit, report);
         settled::check(unit, report);
-        task::check(&methods, unit, report);
     }
+    task::check(&methods, repository.code.iter(), report);
 }

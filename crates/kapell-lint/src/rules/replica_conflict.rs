@@ -43,7 +43,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 fn workloads(repository: &Repository) -> impl Iterator<Item = (&Manifest, &Workload)> {
     repository.systems.manifests.iter().filter_map(|manifest| match &manifest.what {
-        What::Workload(workload) => Some((manifest, workload)),
+        What::Workload(workload) => Some((manifest, &**workload)),
         _ => None,
     })
 }

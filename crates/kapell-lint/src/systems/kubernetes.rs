@@ -49,7 +49,7 @@ impl Manifest {
 #[derive(Debug)]
 pub enum What {
     /// It starts pods.
-    Workload(Workload),
+    Workload(Box<Workload>),
     /// It sends what comes to its ports to pods.
     Service {
         /// The labels of those pods.
@@ -474,7 +474,7 @@ fn workload(document: &Document, template: &Node) -> What {
         mounted(document, volume, &mut found.whole);
         picked(document, volume, &mut found);
     }
-    What::Workload(found)
+    What::Workload(Box::new(found))
 }
 
 fn container(document: &Document, node: &Node, initial: bool) -> Option<Container> {

@@ -72,7 +72,7 @@ fn decides(unit: &Unit, names: &[&str]) -> Option<String> {
     let ends = unit.calls().filter(|&call| ENDS.contains(&unit.callee_name(call)));
     ends.into_iter().find_map(|call| {
         let given = unit.syntax.child(call, "arguments").filter(|_| unit.callee_name(call) != "setFailed");
-        let chosen = given.is_some_and(|given| about(given));
+        let chosen = given.is_some_and(about);
         let conditions = unit.syntax.around(call).filter(|&id| unit.kind(id) == "if_statement");
         let asked = || {
             let mut conditions = conditions.filter_map(|id| unit.syntax.child(id, "condition"));

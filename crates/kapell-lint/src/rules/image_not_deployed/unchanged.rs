@@ -86,9 +86,9 @@ fn in_step(
             }
             _ => None,
         });
-        let found =
+        let mut found =
             workloads.flat_map(|(manifest, workload)| unmoved(repository, manifest, workload, pushed));
-        for (manifest, image, one) in found {
+        if let Some((manifest, image, one)) = found.next() {
             let message = format!(
                 "`{}` is applied as it was: `{}` is pushed under the same tag, and no pod starts anew for that",
                 &*manifest.name, &**image

@@ -137,7 +137,7 @@ fn tries(unit: &Unit, each: Id) -> Option<(Id, Id)> {
         let handled = handlers.iter().any(|&id| unit.syntax.holds(id, exit));
         let throws = matches!(unit.kind(exit), "raise_statement" | "throw_statement");
         let inside = unit.syntax.holds(inner, exit);
-        other |= handled || chosen && !(throws && inside) || throws && !inside;
+        other |= handled || chosen && !throws || throws && !inside;
         plain |= !handled && !chosen && !throws;
     }
     (plain && !other).then_some((attempt, inner))

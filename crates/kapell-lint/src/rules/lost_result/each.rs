@@ -66,7 +66,7 @@ pub(super) fn catches(unit: &Unit, function: Id) -> bool {
 }
 
 /// Finds what the function fills after it waited, and where the function around the loop uses that next.
-fn used_too_soon<'a>(unit: &'a Unit, call: Id, body: Id) -> Option<(&'a str, Id)> {
+fn used_too_soon(unit: &Unit, call: Id, body: Id) -> Option<(&str, Id)> {
     let own = |id: Id| unit.function_of(id) == body;
     let wait = unit.syntax.below(body).find(|&id| unit.kind(id) == "await_expression" && own(id))?;
     let grown = unit.calls_in(body).filter(|&id| own(id)).filter_map(|id| {

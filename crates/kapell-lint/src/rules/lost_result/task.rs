@@ -22,38 +22,56 @@ const MAKERS: &[&str] = &[
     "asyncio.get_running_loop().create_task",
 ];
 
-/// Tells of the first such task of a file, and of where the others are.
-pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
-    if unit.language != Language::Python || !unit.whole().contains("asyncio") {
-        return;
-    }
-    let lost: Vec<Id> = unit.calls().filter(|&call| is_dropped(unit, call)).collect();
-    let asked: Vec<Id> = if lost.is_empty() {
-        return;
-    } else {
-        handlers(unit).into_iter().map(|task| task.function).collect()
-    };
-    let worth = |&&call: &&Id| {
-        let answers = asked.contains(&unit.function_of(call));
-        let reaches = matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
-        answers || reaches
-    };
-    let told: Vec<Id> = lost.iter().filter(worth).copied().collect();
-    let Some((&first, others)) = told.split_first() else { return };
-    let answers = asked.contains(&unit.function_of(first));
+/// Tells of the first such task, and of where the others are: one habit, one finding.
+pub(super) fn check<'a>(
+    methods: &Methods<'_>,
+    units: impl Iterator<Item = &'a Unit>,
+    report: &mut Report<'_>,
+) {
+    let all: Vec<Dropped<'_>> = units.flat_map(|unit| dropped(methods, unit)).collect();
+    let Some(first) = all.iter().find(|task| task.answers).or(all.first()) else { return };
     let message = format!(
         "nobody keeps the task `{}`{}: it may be collected before it is done, and its failure is lost",
-        started(unit, first),
-        service::place_name(unit, first),
+        started(first.unit, first.call),
+        service::place_name(first.unit, first.call),
     );
     let mut draft = report
-        .add(unit.file, unit.span(first), message)
-        .severity(if answers { Severity::High } else { Severity::Medium })
+        .add(first.unit.file, first.unit.span(first.call), message)
+        .severity(if first.answers { Severity::High } else { Severity::Medium })
         .hint("keep it, as in `tasks.add(task)` and `task.add_done_callback(tasks.discard)`, or await it");
-    for &other in others.iter().take(4) {
-        draft = draft.also(unit.file, unit.span(other), "and this one");
+    for other in all.iter().filter(|other| !std::ptr::eq(*other, first)).take(OTHERS) {
+        draft = draft.also(other.unit.file, other.unit.span(other.call), "and this one");
     }
     draft.done();
+}
+
+/// How many other places are named.
+const OTHERS: usize = 20;
+
+/// A task that is made and not kept.
+struct Dropped<'a> {
+    unit: &'a Unit,
+    call: Id,
+    /// Whether it is made by what answers a request.
+    answers: bool,
+}
+
+/// Returns those of a file that answer requests, or reach a model or an agent.
+fn dropped<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Dropped<'a>> {
+    if unit.language != Language::Python || !unit.whole().contains("asyncio") {
+        return Vec::new();
+    }
+    let lost: Vec<Id> = unit.calls().filter(|&call| is_dropped(unit, call)).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    let asked: Vec<Id> = handlers(unit).into_iter().map(|task| task.function).collect();
+    let tasks = lost.into_iter().map(|call| {
+        let answers = asked.contains(&unit.function_of(call));
+        Dropped { unit, call, answers }
+    });
+    let reaches = |call| matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
+    tasks.filter(|task| task.answers || reaches(task.call)).collect()
 }
 
 fn is_dropped(unit: &Unit, call: Id) -> bool {

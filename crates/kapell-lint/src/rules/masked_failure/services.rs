@@ -35,7 +35,7 @@ pub(super) fn without_status(script: Script<'_>, at: usize) -> Option<Lost> {
     let ends = words[up..]
         .iter()
         .any(|word| word.contains("exit-code") || ENDS.iter().any(|flag| word.starts_with(flag)));
-    let named = words[up + 1..].iter().any(is_test);
+    let named = words[up + 1..].iter().any(|word| is_test(word));
     let text = script.flow.text.get(script.job.span.range()).unwrap_or_default();
     (named && !ends && plain(command) && !ASKS.iter().any(|word| text.contains(word))).then(|| {
         let message = format!("`{}` ends well whatever its tests come to", short(command));
@@ -44,7 +44,7 @@ pub(super) fn without_status(script: Script<'_>, at: usize) -> Option<Lost> {
 }
 
 /// Tells whether a word names a service of tests.
-fn is_test(word: &String) -> bool {
+fn is_test(word: &str) -> bool {
     let mut parts = word.split(|c: char| !c.is_ascii_alphanumeric());
     !word.starts_with('-') && parts.any(|part| matches!(part, "test" | "tests" | "e2e" | "spec" | "specs"))
 }

@@ -96,7 +96,7 @@ fn of_kubectl(
     let same: Vec<(&Manifest, &Workload)> = manifests
         .filter(|manifest| *manifest.kind == **kind && *manifest.name == *name && !other(manifest))
         .filter_map(|manifest| match &manifest.what {
-            What::Workload(workload) => Some((manifest, workload)),
+            What::Workload(workload) => Some((manifest, &**workload)),
             _ => None,
         })
         .collect();
