@@ -134,8 +134,8 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Counts the scripts in as well that hooks name, in whatever folder they lie, and those without an ending that workflows
-    /// name by their path.
+    /// Counts the scripts in as well that hooks name, in whatever folder they lie, and scripts of a shell and those without an
+    /// ending that workflows name by their path.
     fn take_up_scripts(&mut self, root: &Path) {
         let texts = |is_one: &dyn Fn(&str) -> bool| -> Vec<String> {
             let files = self.wanted.iter().filter(|(path, _)| is_one(path));
@@ -158,7 +158,9 @@ impl Seen {
         let run = workflows.iter().flat_map(|text| words(text)).filter_map(|word| {
             let word = word.trim_start_matches("./");
             let (folders, name) = word.rsplit_once('/')?;
-            (!folders.is_empty() && !name.contains('.')).then_some(word)
+            let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+            let shell = ending.is_none_or(|ending| matches!(ending, "sh" | "bash"));
+            (!folders.is_empty() && shell).then_some(word)
         });
         let run: BTreeSet<&str> = run.collect();
         let is_script =

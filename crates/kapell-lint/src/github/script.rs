@@ -39,6 +39,8 @@ pub struct Command {
     pub turned: bool,
     /// How many `if`, `for`, `while` and `case` it stands in.
     pub depth: usize,
+    /// How many of these are loops.
+    pub loops: usize,
     /// How many of its words are wrappers such as `sudo`.
     wrapped: usize,
     /// How many bytes of the first word behind them are the folder of the program.
@@ -63,6 +65,7 @@ struct Splitter<'a> {
     start: usize,
     heredocs: Vec<(String, bool)>,
     depth: usize,
+    loops: usize,
     after: Option<Then>,
     /// How many `case` are open.
     cases: usize,
@@ -356,12 +359,14 @@ impl Splitter<'_> {
             match first.as_str() {
                 "if" | "while" | "until" => {
                     self.depth += 1;
+                    self.loops += usize::from(first != "if");
                     asked = true;
                 }
                 "!" => (turned, asked) = (!asked, true),
                 "elif" => asked = true,
                 "for" | "case" | "select" => {
                     self.cases += usize::from(first == "case");
+                    self.loops += usize::from(first != "case");
                     self.depth += 1;
                     // What follows is no command.
                     words.clear();
@@ -369,6 +374,7 @@ impl Splitter<'_> {
                 }
                 "fi" | "done" | "esac" => {
                     self.cases -= usize::from(first == "esac" && self.cases > 0);
+                    self.loops -= usize::from(first == "done" && self.loops > 0);
                     self.depth = self.depth.saturating_sub(1);
                 }
                 "then" | "else" | "do" | "{" | "}" | "time" | "function" => {}
@@ -380,7 +386,7 @@ impl Splitter<'_> {
         let assigned: Vec<String> = words.drain(..assigned).collect();
         if !words.is_empty() || !assigned.is_empty() {
             let (start, end) = (self.start, self.at);
-            let depth = self.depth;
+            let (depth, loops) = (self.depth, self.loops);
             let inner = unwrapped(&words);
             let wrapped = words.len() - inner.len();
             let folder = inner.first().and_then(|first| first.rfind('/')).map_or(0, |slash| slash + 1);
@@ -394,6 +400,7 @@ impl Splitter<'_> {
                 asked,
                 turned,
                 depth,
+                loops,
                 wrapped,
                 folder,
             });
@@ -616,6 +623,13 @@ mod tests {
         {
             let _ = show(broken);
         }
+    }
+
+    #[test]
+    fn loops_are_counted() {
+        let script = "until a; do b; done\nif c; then d; fi\nfor x in 1 2; do\n if e; then f; fi\ndone\ncase $x in y) g ;; esac\nh";
+        let loops: Vec<usize> = commands(script).iter().map(|command| command.loops).collect();
+        assert_eq!(loops, [1, 1, 0, 0, 1, 1, 0, 0]);
     }
 
     #[test]

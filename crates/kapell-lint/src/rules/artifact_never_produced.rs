@@ -2,6 +2,8 @@
 
 mod hidden; // files that an upload leaves out
 
+mod shapes; // names with the number of a run or the hash of a commit
+
 use kapell_spec::{
     finding::Span,
     github::{Condition, Name, Step},
@@ -220,8 +222,10 @@ fn look(
             flow.facts[*job].iter().flat_map(|facts| &facts.uploads).map(|upload| (*flow, *job, upload))
         })
         .collect();
-    let givers: Vec<&(&Flow, usize, &Artifact)> =
-        uploads.iter().filter(|(_, _, upload)| globs::any_overlap(&upload.names, &wanted.names)).collect();
+    let (givers, apart): (Vec<&(&Flow, usize, &Artifact)>, Vec<_>) = uploads
+        .iter()
+        .filter(|(_, _, upload)| globs::any_overlap(&upload.names, &wanted.names))
+        .partition(|(other, _, upload)| !shapes::apart((other, upload), (flow, wanted)));
     let shown = &wanted.names[0];
     let job = &flow.model.jobs[at];
     if givers.is_empty() {
@@ -259,7 +263,15 @@ fn look(
         if near.is_none() && part.is_none() && unknown {
             return;
         }
-        let draft = report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
+        let mut draft =
+            report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
+        if let Some((other, job, _)) = apart.first() {
+            draft = draft.also(
+                other.file,
+                other.job_span(*job),
+                "uploads one under a name that is never the same",
+            );
+        }
         // A name within a script is not all that stands at its place.
         match near.filter(|_| !shown.contains('*') && wanted.name_span.is_some()) {
             Some(near) => draft
@@ -268,6 +280,7 @@ fn look(
             None if part.is_some_and(|name| is_part(name, shown)) => {
                 draft.hint(format!("download all of them: `pattern: {shown}-*`")).done()
             }
+            None if !apart.is_empty() => draft.hint("give it the same name in both places").done(),
             None => {
                 draft.hint("upload it in a job that this one needs, or name the run it comes from").done()
             }

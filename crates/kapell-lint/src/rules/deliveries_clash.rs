@@ -1,5 +1,7 @@
 //! Two workflows deliver to one place: the later one takes away what the other brought, or fails.
 
+mod branch; // of pages
+
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -25,6 +27,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     buckets(repository, report);
+    branch::check(repository, report);
     packages(repository, report);
 }
 

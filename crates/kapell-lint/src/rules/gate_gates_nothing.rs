@@ -6,6 +6,8 @@ mod scanned; // images that are scanned when they are out
 
 mod steps; // steps that deliver whatever became of those before
 
+mod unread; // decisions that nobody reads
+
 use std::sync::LazyLock;
 
 use super::masked_failure::SOFT;
@@ -21,7 +23,7 @@ use crate::{
     rule::{Draft, Focus, Group, Report, Rule},
 };
 use kapell_spec::{
-    github::{Condition, Job, Step, Text},
+    github::{Condition, Job, Text},
     words::Words,
 };
 use kapell_view::audit::{Confidence, Severity};
@@ -40,71 +42,11 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Words in names of outputs that decide something.
-const DECISIONS: &[&str] = &[
-    "should", "skip", "changed", "has_", "has-", "is_", "is-", "needs_", "run_", "run-", "allow", "proceed",
-    "affected", "any_",
-];
-
-/// Whole words in such names.
-const VERDICTS: &[&str] = &[
-    "approved",
-    "valid",
-    "safe",
-    "passed",
-    "drift",
-    "drifted",
-    "destroy",
-    "destroys",
-    "destructive",
-    "breaking",
-    "ready",
-    "enabled",
-    "due",
-    "ok",
-    "released",
-    "frozen",
-    "freeze",
-    "blocked",
-    "locked",
-    "paused",
-    "eligible",
-    "required",
-    "necessary",
-];
-
-/// Outputs of actions by which they say that there is something to do, or not.
-const SAYS_SO: &[(&str, &str)] = &[
-    ("googleapis/release-please-action", "release_created"),
-    ("googleapis/release-please-action", "releases_created"),
-    ("google-github-actions/release-please-action", "release_created"),
-    ("google-github-actions/release-please-action", "releases_created"),
-    ("cycjimmy/semantic-release-action", "new_release_published"),
-    ("changesets/action", "hasChangesets"),
-    ("changesets/action", "published"),
-    ("tj-actions/changed-files", "any_changed"),
-    ("tj-actions/changed-files", "any_modified"),
-    ("fkirc/skip-duplicate-actions", "should_skip"),
-    ("technote-space/get-diff-action", "count"),
-];
-
-/// Tells whether a script sets an output to `true` in one case and to `false` in another: a decision, whatever its name.
-fn either_way(script: &str, output: &str) -> bool {
-    ["true", "false"].iter().all(|value| script.contains(&format!("{output}={value}")))
-}
-
-/// Tells whether a step decides by one of its outputs whether something is to be done.
-fn decided_by(step: &Step, output: &str) -> bool {
-    let says = |(action, name): &(&str, &str)| step.is(action) && name.eq_ignore_ascii_case(output);
-    SAYS_SO.iter().any(says) || either_way(step.script(), output)
-}
-
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
             by_age(flow, at, report);
-            unread_decision(flow, at, report);
-            unread_in_job(flow, at, report);
+            unread::check(flow, at, report);
             lenient_gate(flow, at, report);
             other_event(flow, at, report);
             soft_gate(flow, at, report);
@@ -316,96 +258,6 @@ fn by_age(flow: &Flow, at: usize, report: &mut Report<'_>) {
             )
             .also(flow.file, job.steps[checkout].span, "written here, all at once")
             .hint("ask `git log -1 --format=%ct -- FILE`, with the history that it needs")
-            .done();
-        return;
-    }
-}
-
-/// A job gives a decision to those that need it, and none of them reads it.
-fn unread_decision(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let job = &flow.model.jobs[at];
-    let dependents: Vec<usize> = flow
-        .jobs()
-        .filter(|(other, _)| flow.closures[*other].contains(&at))
-        .map(|(other, _)| other)
-        .collect();
-    let decides = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        DECISIONS.iter().any(|word| name.contains(word))
-            || name.split(['-', '_']).any(|part| VERDICTS.contains(&part))
-    };
-    let by_step = |value: &str| {
-        let Some((id, output)) =
-            value.split_once("steps.").and_then(|(_, rest)| rest.split_once(".outputs."))
-        else {
-            return false;
-        };
-        let output = output.trim_end_matches(['}', ' ']);
-        job.steps
-            .iter()
-            .any(|step| step.id.as_ref().is_some_and(|own| *own.text == *id) && decided_by(step, output))
-    };
-    if dependents.is_empty()
-        || job.outputs.is_empty()
-        || !job.outputs.iter().all(|(name, value)| decides(&name.text) || by_step(&value.text))
-    {
-        return;
-    }
-    // A called workflow may give it on.
-    let given = flow.text.contains(&format!("jobs.{}.outputs", job.id.text));
-    if given || dependents.iter().any(|&other| carry::reads(&flow.model.jobs[other], &job.id.text)) {
-        return;
-    }
-    let (name, _) = &job.outputs[0];
-    let goes_out = dependents.iter().any(|&other| carry::delivers(flow, other));
-    report
-        .add(
-            flow.file,
-            name.span,
-            format!("`{}` decides `{}`, and no job that waits for it reads that", job.id.text, name.text),
-        )
-        .severity(if goes_out { Severity::High } else { Severity::Medium })
-        .also(flow.file, flow.job_span(dependents[0]), "runs in any case")
-        .hint(format!("add `if: needs.{}.outputs.{} == 'true'`, or drop the job", job.id.text, name.text))
-        .done();
-}
-
-/// A step decides whether the job is to deliver, and no later step asks for that.
-fn unread_in_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let job = &flow.model.jobs[at];
-    let text = flow.text.get(job.span.range()).unwrap_or_default();
-    for (index, (step, facts)) in flow.steps(at).enumerate() {
-        let Some(id) = step.id.as_ref().filter(|_| step.run.is_some() && facts.mutation().is_none()) else {
-            continue;
-        };
-        // Hardly a script sets an output to `true` in one case and to `false` in another.
-        if !["GITHUB_OUTPUT", "=true", "=false"].iter().all(|word| step.script().contains(word)) {
-            continue;
-        }
-        // Whatever is read of it, in whatever way, may be the decision.
-        let read = [format!("steps.{}.", id.text), format!("steps['{}']", id.text), "(steps)".to_owned()];
-        if read.iter().any(|word| text.contains(word)) || text.contains("steps.*") {
-            continue;
-        }
-        let named = |output: &&&str| !output.is_empty() && either_way(step.script(), output);
-        let words: Vec<&str> =
-            step.script().split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').collect();
-        let Some(output) = words.iter().find(named) else { continue };
-        let later = flow
-            .steps(at)
-            .skip(index + 1)
-            .find(|(_, facts)| facts.mutation().is_some_and(|done| done.work.kind.delivers()));
-        // The delivery may ask for the same by itself.
-        let Some((delivery, _)) = later.filter(|(step, _)| step.condition.is_none()) else { continue };
-        report
-            .add(
-                flow.file,
-                id.span,
-                format!("step `{}` decides `{output}`, and no step of `{}` reads that", id.text, job.id.text),
-            )
-            .severity(Severity::High)
-            .also(flow.file, delivery.name_span(), "delivered in any case")
-            .hint(format!("add `if: steps.{}.outputs.{output} == 'true'`", id.text))
             .done();
         return;
     }

@@ -1,9 +1,11 @@
 //! A job that can hang has no timeout.
 
+mod too_short; // timeouts that always strike
+
 use std::sync::LazyLock;
 
 use kapell_spec::{
-    github::{Job, Uses},
+    github::{Job, Text, Uses},
     words::Words,
 };
 
@@ -101,6 +103,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = repository.github.flows.iter();
     let risks: Vec<Risky<'_>> = flows.map(|flow| Risky::of(repository, flow)).collect();
     forgotten(&risks, report);
+    for flow in &repository.github.flows {
+        flow.jobs().for_each(|(at, _)| too_short::check(repository, flow, at, report));
+    }
     for Risky { flow, jobs } in &risks {
         let [(at, why), rest @ ..] = &jobs[..] else { continue };
         let job = &flow.model.jobs[*at];
@@ -112,7 +117,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 flow.job_span(*at),
                 format!("`{}` {why} and has no timeout: if it hangs, it does so for six hours", job.id.text),
             )
-            .severity(if (model || endless) && is_open(flow) { Severity::Medium } else { Severity::Low })
+            .severity(match (model || endless) && is_open(flow) {
+                // Nobody else can use that machine until then.
+                true if jobs
+                    .iter()
+                    .any(|(at, why)| *why == ENDLESS && is_one_machine(&flow.model.jobs[*at])) =>
+                {
+                    Severity::High
+                }
+                true => Severity::Medium,
+                false => Severity::Low,
+            })
             .hint("set `timeout-minutes` to a few times what it takes");
         for (at, why) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("{why} too"));
@@ -159,6 +174,16 @@ impl<'a> Risky<'a> {
         });
         open.map(|(at, _)| at)
     }
+}
+
+/// Tells whether a job runs on one machine of its owners: a label says more of it than what it can run.
+fn is_one_machine(job: &Job) -> bool {
+    const ANY: &[&str] = &["self-hosted", "linux", "windows", "macos", "x64", "x86", "arm", "arm64"];
+    let plain =
+        |label: &&Text| label.literal().is_some_and(|label| label.to_ascii_lowercase() == "self-hosted");
+    let named =
+        |label: &Text| label.literal().is_some_and(|label| !ANY.contains(&&*label.to_ascii_lowercase()));
+    job.runs_on.iter().any(|label| plain(&label)) && job.runs_on.iter().any(named)
 }
 
 fn is_own(job: &Job) -> bool {

@@ -5,7 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 use kapell_spec::github::Step;
 
 use crate::{
-    github::{Flow, script::commands},
+    github::{Flow, carry, script::commands},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -215,18 +215,24 @@ fn awaited_image(flow: &Flow, at: usize, script: &str) -> Option<usize> {
     flow.jobs().map(|(other, _)| other).find(|&other| beside(flow, at, other) && pushes(other))
 }
 
-/// Finds the job that uploads the artifact of this run for which a loop waits.
+/// Finds the job that uploads the artifact of this run for which a loop waits: the one that it names, or else what its own job
+/// takes, where the loop only counts the artifacts.
 fn awaited_artifact(flow: &Flow, at: usize, script: &str) -> Option<usize> {
     let own = ["run_id", "RUN_ID", "runId"].iter().any(|word| script.contains(word));
     let asks = ["/artifacts", "listWorkflowRunArtifacts", "gh run download"]
         .iter()
         .any(|word| script.contains(word));
-    let gives = |other: usize| {
+    if !own || !asks {
+        return None;
+    }
+    let named = |other: usize| {
         let names =
             flow.facts[other].iter().flat_map(|facts| &facts.uploads).flat_map(|upload| &upload.names);
         names.into_iter().any(|name| name.len() > 2 && !name.contains('*') && script.contains(name.as_str()))
     };
-    flow.jobs().map(|(other, _)| other).find(|&other| own && asks && beside(flow, at, other) && gives(other))
+    let taken = |other: usize| !carry::artifacts_taken(flow, other, at).is_empty();
+    let others = || (0..flow.model.jobs.len()).filter(|&other| beside(flow, at, other));
+    others().find(|&other| named(other)).or_else(|| others().find(|&other| taken(other)))
 }
 
 /// A loop over the checks of the commit until one of this workflow is there.

@@ -15,13 +15,13 @@ pub(super) use self::taken::rents;
 use self::names::is_for_failure;
 
 use kapell_core::expr::{Comparison, Function, Key, Literal, Node, NodeKind};
-use kapell_spec::github::{Condition, Job, Step};
+use kapell_spec::github::{Condition, Job, Step, Text};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, StepFacts, aggregate, carry,
-    script::Then,
+    script::{Command, Then},
     tools::{self, Kind},
 };
 use crate::{
@@ -70,6 +70,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     by_name(flow, (at, index), report);
                     continue;
                 };
+                if aggregate::is_default(&condition.text) {
+                    asks_for_success(flow, (at, index), condition, report);
+                    continue;
+                }
                 let name = || {
                     step.name.as_ref().map_or("this step".to_owned(), |name| format!("step `{}`", name.text))
                 };
@@ -418,21 +422,21 @@ fn goes_back_itself(name: &str, facts: &StepFacts) -> bool {
             || facts.commands.iter().any(|command| command.words.iter().any(flag)))
 }
 
-/// A step that says that it is for a failure and has no condition.
-fn by_name(flow: &Flow, (at, index): (usize, usize), report: &mut Report<'_>) {
+/// Returns the name of a step if it says that the step is for a failure, and nothing but its condition could tell of one.
+fn named_for_failure(flow: &Flow, (at, index): (usize, usize)) -> Option<&Text> {
     let job = &flow.model.jobs[at];
     let step = &job.steps[index];
-    let Some(name) = step.name.as_ref().filter(|name| is_for_failure(&name.text)) else { return };
+    let name = step.name.as_ref().filter(|name| is_for_failure(&name.text))?;
     // The first step comes after nothing, but for what its job waits for. A job that is named so is told of as a whole.
     let told =
         is_for_failure(&job.id.text) || job.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
     let after = index > 0 || !job.needs.is_empty() && job.condition.is_none() && !told;
     // Whatever may fail here and let the job go on brings it to this step.
     if !after || job.steps[..index].iter().any(|step| step.continue_on_error.is_some()) {
-        return;
+        return None;
     }
     if goes_back_itself(&name.text, &flow.facts[at][index]) {
-        return;
+        return None;
     }
     // The script may ask by itself.
     let asks = ["job.status", "outcome", "conclusion", "result", "||", "if "].iter().any(|word| {
@@ -442,10 +446,13 @@ fn by_name(flow: &Flow, (at, index): (usize, usize), report: &mut Report<'_>) {
     let given = ["job.status", ".outcome", ".conclusion", ".result", "||", "if ("]
         .iter()
         .any(|word| step.with.iter().any(|(_, text)| text.text.contains(word)));
-    let asks = asks || given;
-    if asks {
-        return;
-    }
+    (!asks && !given).then_some(name)
+}
+
+/// A step that says that it is for a failure and has no condition.
+fn by_name(flow: &Flow, (at, index): (usize, usize), report: &mut Report<'_>) {
+    let step = &flow.model.jobs[at].steps[index];
+    let Some(name) = named_for_failure(flow, (at, index)) else { return };
     let draft = report
         .add(
             flow.file,
@@ -463,4 +470,54 @@ fn by_name(flow: &Flow, (at, index): (usize, usize), report: &mut Report<'_>) {
         }
         None => draft.done(),
     }
+}
+
+/// Commands that show what a program has said so far, which nobody reads where all went well.
+const SHOWS_LOGS: &[&[&str]] = &[
+    &["docker", "logs"],
+    &["docker", "compose", "logs"],
+    &["docker-compose", "logs"],
+    &["podman", "logs"],
+    &["kubectl", "logs"],
+    &["kubectl", "describe"],
+    &["kubectl", "get", "events"],
+    &["journalctl"],
+    &["dmesg"],
+    &["adb", "logcat"],
+    &["pm2", "logs"],
+];
+
+/// Tells whether a step shows logs, or keeps files for people.
+fn shows_what_happened(facts: &StepFacts) -> bool {
+    let shows = |command: &Command| {
+        let text = tools::plain_text(command);
+        let mut words = text.split(' ');
+        let begins = |start: &&[&str]| text.split(' ').take(start.len()).eq(start.iter().copied());
+        let of_file = matches!(command.program(), "cat" | "tail") && words.any(|word| word.ends_with(".log"));
+        of_file || SHOWS_LOGS.iter().any(|start| begins(start))
+    };
+    !facts.uploads.is_empty() || facts.commands.iter().any(shows)
+}
+
+/// A step that says that it shows what has failed, and asks for success.
+fn asks_for_success(flow: &Flow, (at, index): (usize, usize), own: &Condition, report: &mut Report<'_>) {
+    let Some(name) = named_for_failure(flow, (at, index)) else { return };
+    // Others may take back what was told of an earlier failure.
+    if !shows_what_happened(&flow.facts[at][index]) {
+        return;
+    }
+    let fixed = "failure()".to_owned();
+    report
+        .add(
+            flow.file,
+            own.span,
+            format!(
+                "step `{}` asks for success, so it never runs after the failure that it is for",
+                name.text
+            ),
+        )
+        .confidence(Confidence::Medium)
+        .hint("write `if: failure()`")
+        .fix("run it after a failure", FixClass::Review, [(flow.file, own.span, fixed)])
+        .done();
 }

@@ -1,10 +1,12 @@
 //! The same long job is kept in several workflows.
 
+mod one_word; // the same but for the name of what it is for
+
 use std::collections::HashMap;
 
 use crate::{
     repository::{Depth, Repository},
-    rule::{AntiPattern, Focus, Group, Report, Rule},
+    rule::{AntiPattern, Focus, Group, Report, Rule, names},
 };
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
@@ -66,7 +68,38 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             draft.done();
             told.extend(copies);
+            told.push((index, at));
         }
+    }
+    but_for_one_word(repository, &told, report);
+}
+
+/// Tells of jobs of which nothing is told yet, and that are the same in several workflows but for one word.
+fn but_for_one_word(repository: &Repository, told: &[one_word::Place], report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    for kept in one_word::kept(flows) {
+        let [(index, at), rest @ ..] = &kept.jobs[..] else { continue };
+        if kept.jobs.iter().any(|place| told.contains(place)) {
+            continue;
+        }
+        let flow = &flows[*index];
+        let job = &flow.model.jobs[*at].id;
+        let words = names(kept.words.iter().map(String::as_str));
+        let mut draft = report
+            .add(
+                flow.file,
+                job.span,
+                format!(
+                    "`{}` is kept in {} workflows that differ in one word: {words}",
+                    job.text,
+                    kept.jobs.len()
+                ),
+            )
+            .hint("make it one reusable workflow with an input for that word");
+        for (index, at) in rest {
+            draft = draft.also(flows[*index].file, flows[*index].job_span(*at), "the same but for that");
+        }
+        draft.done();
     }
 }
 

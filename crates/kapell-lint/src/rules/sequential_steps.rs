@@ -1,5 +1,7 @@
 //! Long independent checks run one after the other in one job.
 
+mod cells; // of a matrix
+
 use crate::github::{cost, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -28,6 +30,7 @@ const LEAST_TOTAL: u32 = 420;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            cells::check(repository, flow, at, report);
             let long: Vec<(u32, &Step)> = flow
                 .steps(at)
                 .filter(|(_, facts)| {

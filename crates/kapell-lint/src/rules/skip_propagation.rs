@@ -4,6 +4,8 @@ mod changes; // jobs that run for the files of their own
 
 mod exclusive; // conditions that ask one thing for two answers
 
+mod vain; // events on which nothing is done but to find out what is to be done
+
 use kapell_core::expr::{Literal, Node, NodeKind};
 use kapell_spec::{
     finding::Span,
@@ -39,6 +41,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        vain::check(flow, report);
         for (at, _) in flow.jobs() {
             changes::both_changed(flow, at, report);
             if asks(flow, at) {

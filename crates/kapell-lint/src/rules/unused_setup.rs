@@ -2,6 +2,8 @@
 
 mod fetched; // files that nothing reads
 
+mod installed; // programs that come after all that could use them
+
 mod programs; // what uses what
 
 mod targets; // platforms that are installed and not built for
@@ -130,6 +132,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             tools(repository, flow, at, report);
+            installed::check(repository, flow, at, report);
             targets::check(repository, flow, at, report);
             emulator(flow, at, report);
             fetched::checkout(flow, at, report);

@@ -1,0 +1,76 @@
+//! Jobs of several workflows that are the same but for one word: the name of a service, of a package.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::github::{Job, Step};
+
+use super::STEPS;
+use crate::github::Flow;
+
+/// How many workflows have to keep such a job: with two of them it may be chance.
+const WORKFLOWS: usize = 3;
+
+/// A job, by its workflow and its number there.
+pub(super) type Place = (usize, usize);
+
+/// Jobs that are the same but for one word, and that word in each of them.
+pub(super) struct Kept {
+    pub(super) jobs: Vec<Place>,
+    pub(super) words: Vec<String>,
+}
+
+/// Finds the jobs that several workflows keep, each with a word of its own.
+pub(super) fn kept(flows: &[Flow]) -> Vec<Kept> {
+    let mut alike: BTreeMap<(Vec<&str>, usize), Vec<(Place, Vec<&str>)>> = BTreeMap::new();
+    for (index, flow) in flows.iter().enumerate() {
+        for (at, job) in flow.jobs().filter(|(_, job)| job.steps.len() >= STEPS) {
+            let words = words(flow, job);
+            let actions = job.steps.iter().map(action).collect();
+            alike.entry((actions, words.len())).or_default().push(((index, at), words));
+        }
+    }
+    alike.into_values().filter(|jobs| jobs.len() >= WORKFLOWS).filter_map(|jobs| of_one(&jobs)).collect()
+}
+
+/// Returns those that are the same as the first of them but for one word, if they are in as many workflows.
+fn of_one(jobs: &[(Place, Vec<&str>)]) -> Option<Kept> {
+    let (first, words) = jobs.first()?;
+    let mut kept = Kept { jobs: vec![*first], words: Vec::new() };
+    for (place, others) in &jobs[1..] {
+        let Some((own, other)) = one_word(words, others) else { continue };
+        // One of each workflow, and always for the same word of the first.
+        let again = kept.jobs.iter().any(|(index, _)| *index == place.0);
+        if again || kept.words.first().is_some_and(|known| *known != own) {
+            continue;
+        }
+        if kept.words.is_empty() {
+            kept.words.push(own.to_owned());
+        }
+        kept.words.push(other.to_owned());
+        kept.jobs.push(*place);
+    }
+    (kept.jobs.len() >= WORKFLOWS).then_some(kept)
+}
+
+/// Returns the word of each of two jobs by which they differ, if that is the only one.
+fn one_word<'a>(one: &[&'a str], other: &[&'a str]) -> Option<(&'a str, &'a str)> {
+    let mut pairs = one.iter().zip(other).filter(|(own, other)| own != other);
+    let first = pairs.next()?;
+    pairs.all(|pair| pair == first).then_some((*first.0, *first.1))
+}
+
+/// Returns what a step uses, without the version.
+fn action(step: &Step) -> &str {
+    step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default())
+}
+
+/// Returns all words of the steps of a job, and of what it runs on, as they stand in the file.
+fn words<'a>(flow: &'a Flow, job: &'a Job) -> Vec<&'a str> {
+    let text = |span: kapell_spec::finding::Span| flow.text.get(span.range()).unwrap_or_default();
+    let runner = job.keys.get("runs-on").map_or("", |key| text(key.value));
+    let all = std::iter::once(runner).chain(job.steps.iter().map(|step| text(step.span)));
+    all.flat_map(|text| text.lines().map(|line| line.split(" #").next().unwrap_or(line)))
+        .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_')))
+        .filter(|word| !word.is_empty())
+        .collect()
+}

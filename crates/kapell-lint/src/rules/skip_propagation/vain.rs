@@ -1,0 +1,89 @@
+//! Events on which jobs only find out what is to be done, and all that would do it is skipped with another job.
+
+use kapell_spec::github::Condition;
+use kapell_view::audit::Severity;
+
+use super::condition_place;
+use crate::{
+    github::{Flow, StepFacts, carry, conditions::Run, tools::Kind},
+    rule::{Report, names},
+};
+
+/// Looks at each event that starts a workflow.
+pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
+    // Whoever calls it may read what it finds out.
+    if flow.model.events.len() < 2 || flow.starts("workflow_call") {
+        return;
+    }
+    for event in &flow.model.events {
+        let name = event.name.text.to_ascii_lowercase();
+        let worlds: Vec<usize> = (0..flow.worlds.len())
+            .filter(|&world| flow.worlds[world].event.as_deref() == Some(name.as_str()))
+            .collect();
+        let runs = |at: &usize| worlds.iter().any(|&world| flow.runs[world][*at] != Run::Never);
+        let (running, skipped): (Vec<usize>, Vec<usize>) = (0..flow.model.jobs.len()).partition(runs);
+        if running.is_empty() || !running.iter().all(|&at| only_decides(flow, at)) {
+            continue;
+        }
+        let found = skipped.iter().find_map(|&at| Some((at, blamed(flow, at, &name, &worlds)?)));
+        let Some((at, up)) = found else { continue };
+        let (job, up) = (&flow.model.jobs[at], &flow.model.jobs[up]);
+        // A queue merges what has no failure, and what has not been looked at has none.
+        let grave = name == "merge_group" || name.starts_with("pull_request") || carry::delivers(flow, at);
+        report
+            .add(
+                flow.file,
+                job.keys.get("needs").map_or(job.id.span, |key| key.span),
+                format!(
+                    "on {name} only {} runs, for nothing: `{}` is skipped with `{}`, which never runs then",
+                    names(running.iter().map(|&at| &*flow.model.jobs[at].id.text)),
+                    job.id.text,
+                    up.id.text
+                ),
+            )
+            .severity(if grave { Severity::High } else { Severity::Medium })
+            .also(flow.file, condition_place(up), "never runs on that event")
+            .also(flow.file, event.name.span, "starts it")
+            .hint(
+                "let it run unless one has failed: `!failure() && !cancelled()`, and what it asks for itself",
+            )
+            .done();
+    }
+}
+
+/// Tells whether a job does nothing but find out something for others: it gives outputs, and its steps look at files, or are
+/// asked for what they give.
+fn only_decides(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let prepares = |kind: Kind| matches!(kind, Kind::Trivial | Kind::Checkout | Kind::Setup | Kind::Cache);
+    let plain = |facts: &StepFacts, asked: bool| {
+        let known = |kind: Kind| prepares(kind) || asked && kind == Kind::Unknown;
+        facts.uploads.is_empty() && facts.works.iter().all(|done| known(done.work.kind))
+    };
+    job.uses.is_none()
+        && job.environment.is_none()
+        && !job.outputs.is_empty()
+        && flow.steps(at).all(|(step, facts)| plain(facts, step.id.is_some()))
+}
+
+/// Finds the job with which another one is skipped on an event, though that would run by its own condition and does so on
+/// another event.
+fn blamed(flow: &Flow, at: usize, event: &str, worlds: &[usize]) -> Option<usize> {
+    let job = &flow.model.jobs[at];
+    let own = job.condition.as_ref();
+    let matters = job.uses.is_some()
+        || carry::delivers(flow, at)
+        || flow.facts[at].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()));
+    // One that asks for the event or for the status of others knows of it.
+    let asks = own.is_some_and(|own| own.asks_status() || own.text.contains(&format!("'{event}'")));
+    let elsewhere = |at: usize| flow.runs.iter().any(|runs| runs[at] != Run::Never);
+    let denied = |at: usize, condition: &Condition| {
+        worlds.iter().all(|&world| flow.scope(world, at, false).holds(condition) == Some(false))
+    };
+    if !matters || asks || !elsewhere(at) || own.is_some_and(|own| denied(at, own)) {
+        return None;
+    }
+    flow.closures[at].iter().copied().find(|&up| {
+        elsewhere(up) && flow.model.jobs[up].condition.as_ref().is_some_and(|condition| denied(up, condition))
+    })
+}
