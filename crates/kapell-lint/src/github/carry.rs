@@ -6,7 +6,7 @@ use kapell_spec::{
     github::{Condition, Job, Step, Uses},
 };
 
-use super::{Flow, Github, facts::Done, globs, tools::Kind};
+use super::{Flow, Github, facts::Done, globs, script::Command, tools::Kind};
 
 /// Why a job waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +191,17 @@ pub fn changes(flow: &Flow, job: usize) -> bool {
 pub fn delivers(flow: &Flow, job: usize) -> bool {
     let goes_out = |kind: Kind| matches!(kind, Kind::Deploy | Kind::Publish | Kind::Release);
     flow.facts[job].iter().any(|facts| facts.works.iter().any(|done| goes_out(done.work.kind)))
+}
+
+/// Tells whether a job holds a key, and sends something to a server of which no table knows what it does with that.
+#[must_use]
+pub fn sends(flow: &Flow, job: usize) -> bool {
+    const CHANGES: &[&str] = &["POST", "PUT", "PATCH", "DELETE", "-XPOST", "-XPUT", "-XPATCH", "-XDELETE"];
+    let changes = |command: &Command| {
+        matches!(command.program(), "curl" | "wget" | "http")
+            && command.words.iter().any(|word| CHANGES.contains(&word.as_str()))
+    };
+    flow.lets_out(job) && flow.facts[job].iter().any(|facts| facts.commands.iter().any(changes))
 }
 
 /// Tells whether something may go out of a job on a way that no file shows.

@@ -202,6 +202,18 @@ fn is_early(service: &Service, condition: Option<&Word>) -> bool {
     condition.is_none_or(|word| &**word == "service_started") && !waits && !looks
 }
 
+/// Finds a service that starts only when another one has come to a good end.
+fn waits_for_success<'a>(compose: &'a Compose, service: &Service) -> Option<(&'a Service, &'a Word)> {
+    compose.services.iter().find_map(|other| {
+        let mut needed = other.depends.iter();
+        let of_it = needed.find(|(name, condition)| {
+            **name == *service.name
+                && condition.as_ref().is_some_and(|word| &**word == "service_completed_successfully")
+        });
+        of_it.map(|(name, _)| (other, name))
+    })
+}
+
 /// Tells whether a command waits for what it needs: `./wait-for-it.sh db:5432`, `dockerize -wait`; not `migrate --no-wait`.
 fn waits(command: &str) -> bool {
     let mut words = command.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '&'));
@@ -259,6 +271,11 @@ fn judge(
         format!("give `{name}` a `healthcheck`, and wait with `condition: service_healthy`", name = &**name);
     let mut draft = report.add(compose.file, name.span, message).hint(hint);
     draft = draft.also(compose.file, needed.name.span, "this has no `healthcheck`");
+    // What comes too early ends once and for all, and what waits for its success is never started.
+    if let Some((waiting, name)) = waits_for_success(compose, service) {
+        draft = draft.severity(Severity::High);
+        draft = draft.also(compose.file, name.span, format!("`{}` never starts then", &*waiting.name));
+    }
     for (service, name, _) in early {
         draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
     }

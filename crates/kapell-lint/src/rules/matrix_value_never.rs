@@ -5,11 +5,11 @@ mod joint; // values that each occur, and never in one cell
 mod shards; // parts of tests that no cell runs
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
-use kapell_spec::github::Matrix;
+use kapell_spec::github::{Expression, Matrix, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::{Flow, carry},
+    github::{Flow, StepFacts, carry, tools::Kind},
     repository::{Depth, Repository},
     rule::{Draft, Focus, Group, Report, Rule},
 };
@@ -65,12 +65,39 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     found.negated ^= turned;
                     told = true;
                     let (span, job) = (expression.span(&flow.text), &*job.id.text);
-                    let grave = carry::delivers(flow, at);
+                    let grave = carry::delivers(flow, at) || misses(flow, at, (expression, node), &found);
                     tell(report.add(flow.file, span, found.message(job)), (&found, grave), &cells);
                 });
             }
         }
     }
+}
+
+/// Tells whether a step never runs, for its condition needs the comparison, and is missed: it tests, or it prepares one of the
+/// systems for which each a step of its own asks.
+fn misses(flow: &Flow, at: usize, (expression, node): (&Expression, &Node), found: &Never) -> bool {
+    let root = expression.expr.root();
+    let needed = std::ptr::eq(root, node)
+        || matches!(&root.kind, NodeKind::And(operands) if operands.iter().any(|operand| std::ptr::eq(operand, node)));
+    let of_step = |step: &Step| {
+        step.condition.as_ref().is_some_and(|own| {
+            own.span.start <= expression.scalar.start && expression.scalar.end <= own.span.end
+        })
+    };
+    let Some((step, facts)) =
+        flow.steps(at).find(|(step, _)| of_step(step)).filter(|_| needed && !found.negated)
+    else {
+        return false;
+    };
+    // A sister asks for another value of the same axis, and does the same kind of thing.
+    let prepares = |facts: &StepFacts| facts.does(Kind::Install) || facts.does(Kind::Setup);
+    let asks = format!("matrix.{}", found.axis);
+    let sisters = flow.steps(at).filter(|(other, facts)| {
+        !std::ptr::eq(*other, step)
+            && prepares(facts)
+            && other.condition.as_ref().is_some_and(|own| own.text.contains(&asks) && own.text.contains("=="))
+    });
+    facts.does(Kind::Test) || prepares(facts) && sisters.count() > 0
 }
 
 /// A job reads a value of a matrix, and has none: it is always empty.

@@ -2,7 +2,13 @@
 
 mod cells; // cells of one matrix that push to the same branch
 
-use crate::github::{Flow, conditions::Run, facts::Done, groups, intent, tools::Kind};
+use crate::github::{
+    Flow,
+    conditions::Run,
+    facts::{Done, is_migration},
+    groups, intent,
+    tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -42,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             flow.jobs().filter_map(|(at, _)| mutation(flow, at, pushed, starts)).collect();
         let [(at, what, span), rest @ ..] = &found[..] else { continue };
         let mild = found.iter().all(|(_, what, _)| *what == PAGES || *what == IMAGE);
+        let lasts = found.iter().any(|(at, what, _)| *what == DEPLOYS && changes_what_lasts(flow, *at));
         let replaces = found.iter().any(|(_, what, _)| *what == REPLACES);
         let job = &flow.model.jobs[*at];
         let mut draft = report
@@ -51,7 +58,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 format!("two runs of `{}` can {what} at the same time", job.id.text),
             )
             .also(flow.file, *span, "here")
-            .severity(if mild || !is_often(flow) && !replaces { Severity::Low } else { Severity::Medium })
+            .severity(match (mild, is_often(flow), lasts) {
+                (true, ..) => Severity::Low,
+                (_, true, true) => Severity::High,
+                (_, false, false) if !replaces => Severity::Low,
+                _ => Severity::Medium,
+            })
             .hint("add a `concurrency` group with `cancel-in-progress: false`");
         for (at, what, _) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("can {what} too"));
@@ -85,6 +97,27 @@ const PAGES: &str = "publish pages";
 
 /// A tag that moves points to the image of the run that ends last, which may be the older one.
 const IMAGE: &str = "move the same tag of an image";
+
+/// What runs is changed.
+const DEPLOYS: &str = "deploy";
+
+/// Programs that go from what they know of an infrastructure to what it is to be.
+const INFRASTRUCTURE: &[&str] = &["terraform", "tofu", "terragrunt", "pulumi", "cdk"];
+
+/// Tells whether a job changes what the next deployment does not put right by itself: an infrastructure, or the schema of a
+/// database that runs elsewhere.
+fn changes_what_lasts(flow: &Flow, at: usize) -> bool {
+    let live = flow.model.jobs[at].environment.is_some();
+    flow.steps(at).any(|(_, facts)| {
+        let of_infrastructure = |done: &Done| {
+            let command = done.command.and_then(|at| facts.commands.get(at));
+            done.work.kind == Kind::Deploy
+                && command.is_some_and(|command| INFRASTRUCTURE.contains(&command.program()))
+        };
+        let of_schema = |done: &Done| is_migration(done) && (live || done.work.kind == Kind::Deploy);
+        facts.works.iter().any(|done| of_infrastructure(done) || of_schema(done))
+    })
+}
 
 /// A release that is taken away and made anew.
 const REPLACES: &str = "replace the same release";
@@ -144,7 +177,7 @@ fn mutation(
             let what = match done.work.kind {
                 // A machine of its own for tests is no deployment.
                 Kind::Deploy if tests(job) && done.command.is_some() => continue,
-                Kind::Deploy if pushed || starts >= 3 => "deploy",
+                Kind::Deploy if pushed || starts >= 3 => DEPLOYS,
                 Kind::Release if starts >= 2 && rolls(text) => REPLACES,
                 Kind::Publish if pushed && rolling_image(flow, step) => IMAGE,
                 Kind::Publish if pushed && moves_by_command(done, step.script()) => IMAGE,

@@ -4,7 +4,7 @@ use kapell_spec::github::{Job, Name};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions, cost, edit, globs, intent, script::Command, tools::Kind};
+use crate::github::{Flow, carry, conditions, cost, edit, globs, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -213,13 +213,7 @@ fn hands_out(flow: &Flow, at: usize) -> bool {
             .iter()
             .any(|word| name.contains(word))
     };
-    let sends = |command: &Command| {
-        let changes = |word: &String| matches!(word.as_str(), "POST" | "PUT" | "-XPOST" | "-XPUT");
-        matches!(command.program(), "curl" | "wget" | "http") && command.words.iter().any(changes)
-    };
-    flow.lets_out(at)
-        && (names.into_iter().flatten().any(|name| goes_out(name))
-            || flow.facts[at].iter().any(|facts| facts.commands.iter().any(sends)))
+    flow.lets_out(at) && names.into_iter().flatten().any(|name| goes_out(name)) || carry::sends(flow, at)
 }
 
 /// Tells whether a job does nothing but tell people: what it tells of has to be over.
@@ -276,7 +270,7 @@ fn fix<'a>(
     let beside = format!("run `{}` beside `{name}`", job.id.text);
     let behind = || flow.jobs().filter(|(other, _)| flow.closures[*other].contains(&at));
     let mut ungated = behind().filter(|(other, job)| {
-        crate::github::carry::changes(flow, *other) && !conditions::direct(&flow.model, job).contains(&need)
+        carry::changes(flow, *other) && !conditions::direct(&flow.model, job).contains(&need)
     });
     if let Some((_, job)) = ungated.next() {
         return draft.hint(format!("{beside}, and let `{}` wait for both", job.id.text));

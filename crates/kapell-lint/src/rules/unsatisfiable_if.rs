@@ -73,14 +73,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether a job that never runs is missed: it tests, delivers, or puts pages online, or what does so is skipped with it.
+/// Tells whether a job that never runs is missed: it tests, delivers, or puts pages online, what does so is skipped with it, or
+/// it is the rest of a delivery: with a key it sends something when that is done.
 fn matters(flow: &Flow, at: usize) -> bool {
     let does = |at: usize, kind: Kind| flow.facts[at].iter().any(|facts| facts.does(kind));
     let outward = |at: usize| carry::delivers(flow, at) || does(at, Kind::Pages) || does(at, Kind::Test);
     let skipped = |other: usize, job: &Job| {
         flow.closures[other].contains(&at) && !job.condition.as_ref().is_some_and(Condition::asks_status)
     };
-    outward(at) || flow.jobs().any(|(other, job)| skipped(other, job) && outward(other))
+    let rest = || carry::sends(flow, at) && flow.closures[at].iter().any(|&up| carry::delivers(flow, up));
+    outward(at) || rest() || flow.jobs().any(|(other, job)| skipped(other, job) && outward(other))
 }
 
 /// `if: false`, alone or in front of what held before, is how people turn something off.

@@ -142,6 +142,8 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
             };
             carry::delivers(flow, at) && (0..flow.worlds.len()).any(fits)
         });
+        // A clock, and a queue of what is to be merged, have no other use than that something is checked or goes out.
+        let missed = missed || matches!(name.as_str(), "schedule" | "merge_group") && works(flow);
         report
             .add(
                 flow.file,
@@ -152,6 +154,13 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
             .hint("drop the trigger, or let a job run on it")
             .done();
     }
+}
+
+/// Tells whether some job of a workflow tests, looks for known holes, or delivers.
+fn works(flow: &Flow) -> bool {
+    let checks =
+        |at: usize| flow.facts[at].iter().any(|facts| facts.does(Kind::Test) || facts.does(Kind::Audit));
+    flow.jobs().any(|(at, _)| carry::delivers(flow, at) || checks(at))
 }
 
 /// Activity types of an event for which no job asks, while all ask for others: `types: [opened, edited]` and

@@ -14,6 +14,10 @@ use crate::{
 /// Methods by which something outer is grown.
 const GROWS: &[&str] = &["push", "unshift", "set", "add"];
 
+/// What to write instead of such a call.
+const HINT: &str =
+    "use `for (const item of items)`, or `await Promise.all(items.map(async ...))` with a bound";
+
 /// Tells of results that are used before there are any, and of models and agents that nobody waits for.
 pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
     if unit.language == Language::Python || !unit.whole().contains("forEach(") {
@@ -29,7 +33,7 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
             );
             report
                 .add(unit.file, unit.span(call), message)
-                .hint("use `for (const item of items)`, or `await Promise.all(items.map(async ...))` with a bound")
+                .hint(HINT)
                 .also(unit.file, unit.span(used), "used here")
                 .done();
             continue;
@@ -42,7 +46,7 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
             );
             report
                 .add(unit.file, unit.span(call), message)
-                .hint("use `for (const item of items)`, or `await Promise.all(items.map(async ...))` with a bound")
+                .hint(HINT)
                 .also(unit.file, unit.span(reached), "the call")
                 .done();
         }

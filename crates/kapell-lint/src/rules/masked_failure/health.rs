@@ -10,7 +10,7 @@ use crate::{
     github::{
         Flow, StepFacts, own_scripts,
         script::{Command, Then, commands},
-        tools::Kind,
+        tools::{self, Kind},
     },
     repository::Repository,
     rule::Report,
@@ -48,11 +48,38 @@ pub(super) fn check(
     let line = script[..command.start.min(script.len())].matches('\n').count();
     let place = flow.line_in(span, line, &command.words[0]).unwrap_or(span);
     let hint = "ask with `curl --fail`, and let the step end with its status";
-    let draft = report.add(flow.file, place, why).severity(Severity::Medium).hint(hint);
+    let worst = if steers_way_back(flow, at, step) { Severity::High } else { Severity::Medium };
+    let draft = report.add(flow.file, place, why).severity(worst).hint(hint);
     match lenient() {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether a later step takes back what was deployed when this one fails: it never comes then.
+fn steers_way_back(flow: &Flow, at: usize, step: &Step) -> bool {
+    let id = step.id.as_ref().map(|id| format!("steps.{}.", id.text));
+    let waits = |text: &str| {
+        text.contains("failure()")
+            || id.as_ref().is_some_and(|id| text.contains(id.as_str()) && text.contains("'failure'"))
+    };
+    let back = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        ["rollback", "roll back", "roll-back", "revert", "undo", "restore", "previous"]
+            .iter()
+            .any(|word| lower.contains(word))
+    };
+    let later = flow.steps(at).filter(|(later, _)| later.span.start > step.span.start);
+    later.filter(|(later, _)| later.condition.as_ref().is_some_and(|own| waits(&own.text))).any(
+        |(later, facts)| {
+            facts.mutation().is_some()
+                || later.name.as_ref().is_some_and(|name| back(&name.text))
+                || facts
+                    .commands
+                    .iter()
+                    .any(|command| tools::goes_back(&tools::plain_text(command)) || back(&command.text()))
+        },
+    )
 }
 
 /// The same in a script of the repository that the step runs.

@@ -4,13 +4,16 @@ use kapell_spec::github::{Job, Step};
 use kapell_view::audit::Severity;
 
 use crate::{
-    github::{Flow, StepFacts, script::Command, tools::Kind},
+    github::{
+        Flow, StepFacts,
+        script::{Command, Then},
+        tools::Kind,
+    },
     rule::Report,
 };
 
 /// Words of scripts that fetch what others have pushed before they push, or try again.
-const AGAIN: &[&str] =
-    &["rebase", "git pull", "git fetch", "while ", "until ", "for ", "retry", " || ", "--force", " -f "];
+const AGAIN: &[&str] = &["rebase", "git pull", "git fetch", "retry"];
 
 /// Tells of each job whose cells commit and push.
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
@@ -41,14 +44,22 @@ fn at_once(job: &Job) -> bool {
     job.matrix.as_ref().is_some_and(several) && !job.max_parallel.as_ref().is_some_and(|most| most.is("1"))
 }
 
-/// Tells whether a step of each cell commits and pushes to a branch that does not hang on the cell.
+/// Tells whether a step of each cell commits and pushes to a branch that does not hang on the cell, once and without force.
 fn pushes(step: &Step, facts: &StepFacts) -> bool {
     let script = step.script();
     let push = |command: &Command| {
         let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
-        let of_branch =
-            |word: &&str| !word.contains(['$', '{']) && !matches!(*word, "--tags" | "--delete" | "-d");
-        words.starts_with(&["git", "push"]) && words.iter().all(of_branch)
+        let of_branch = |word: &&str| {
+            !word.contains(['$', '{'])
+                && !matches!(*word, "--tags" | "--delete" | "-d" | "-f")
+                && !word.starts_with("--force")
+                && !word.starts_with('+')
+        };
+        words.starts_with(&["git", "push"])
+            && words.iter().all(of_branch)
+            // `git push || try_again` answers a refusal, and a loop may ask again.
+            && command.then != Then::Or
+            && command.loops == 0
     };
     step.condition.is_none()
         && facts.does(Kind::Push)

@@ -87,6 +87,7 @@ pub(super) fn on_push(flow: &Flow, report: &mut Report<'_>) {
         .done();
 }
 
+/// The branch of a pull request in the name of a group, as [`plain`] has it.
 const HEAD: &str = "${{github.head_ref}}";
 
 /// Tells whether a group stops what runs in it and is the same for all pull requests.
