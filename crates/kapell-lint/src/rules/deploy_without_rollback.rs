@@ -120,7 +120,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             let span = steps[step].keys.entries.first().map_or(flow.job_span(at), |key| key.span);
             let draft = report.add(flow.file, span, message).hint(hint);
-            let copies = is_copy(&done.text) && !(is_live(flow, at) && restarts(flow, at));
+            let live = || is_live(flow, at) || is_given_live(flow, at);
+            let copies = is_copy(&done.text) && !(live() && restarts(flow, at));
             draft.severity(if copies { Severity::Low } else { Severity::Medium }).done();
         }
     }
@@ -224,9 +225,23 @@ fn is_live(flow: &Flow, job: usize) -> bool {
     let runs = flow.facts[job].iter().flat_map(|facts| &facts.works);
     let deploys = runs.filter(|done| done.work.kind == Kind::Deploy).map(|done| &*done.text);
     let named = [&*model.id, name, environment.map_or("", |name| &*name.text)];
-    named.into_iter().chain(deploys).any(|text| {
-        let lower = text.to_ascii_lowercase();
-        lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| LIVE.contains(&word))
+    named.into_iter().chain(deploys).any(says_live)
+}
+
+/// Tells whether one of the words of a text is one of what all rely on.
+fn says_live(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| LIVE.contains(&word))
+}
+
+/// Tells whether a step that deploys is given a secret or a variable with such a name: `host: ${{ secrets.PROD_HOST }}`.
+fn is_given_live(flow: &Flow, job: usize) -> bool {
+    let given =
+        flow.steps(job).filter(|(_, facts)| facts.does(Kind::Deploy)).flat_map(|(step, _)| &step.with);
+    let mut whole = given.filter_map(|(_, value)| value.text.trim().strip_prefix("${{")?.strip_suffix("}}"));
+    whole.any(|held| {
+        let held = held.trim();
+        (held.starts_with("secrets.") || held.starts_with("vars.")) && says_live(held)
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod stand_in; // a job that says yes for another one that is left out by its paths
 
-use crate::github::{Flow, carry, intent};
+use crate::github::{Flow, carry, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -159,8 +159,26 @@ fn compare(flow: &Flow, left: &Filter, right: &Filter, report: &mut Report<'_>) 
             left.span,
             format!("the {} of `push`", if ignores { "ignored paths" } else { "paths" }),
         )
+        // Nobody hears of what it breaks before it is merged.
+        .severity(match !ignores && only == "push" && tests(flow) && !is_prose(differ[0]) {
+            true => Severity::Medium,
+            false => Severity::Low,
+        })
         .hint("give both the same paths, or say why they differ");
     end(flow, right.span, draft);
+}
+
+/// Tells whether a workflow tests.
+fn tests(flow: &Flow) -> bool {
+    flow.facts.iter().flatten().any(|facts| facts.does(Kind::Test))
+}
+
+/// Tells whether a pattern of paths is one of what people read.
+fn is_prose(pattern: &str) -> bool {
+    let ends = [".md", ".mdx", ".rst", ".txt", ".adoc"];
+    pattern.starts_with("docs/")
+        || pattern.starts_with("doc/")
+        || ends.iter().any(|end| pattern.ends_with(end))
 }
 
 /// Tells whether a workflow only checks, so that files it does not watch cannot matter to it.

@@ -62,14 +62,16 @@ pub(super) fn swallows(lower: &str, language: Language) -> Option<Fault> {
         if language.is_comment(code) {
             continue;
         }
+        let traps = language == Language::Shell
+            && code.starts_with("trap ")
+            && code.contains("exit 0")
+            && code.trim_end().ends_with(" err");
         let (found, why) = if language == Language::Shell {
             let missing = code.contains("command -v ") || code.contains("which ") && code.contains("exit 0");
             let within = missing
                 && (passes(code)
                     || code.starts_with("if !") && next.take_while(|line| line.trim() != "fi").any(passes));
             let unread = reads_or_passes(code);
-            let traps =
-                code.starts_with("trap ") && code.contains("exit 0") && code.trim_end().ends_with(" err");
             let why = if within {
                 "this gate lets everything pass where a program that it needs is missing"
             } else {
@@ -94,7 +96,8 @@ pub(super) fn swallows(lower: &str, language: Language) -> Option<Fault> {
             let severity =
                 if language == Language::Python && takes_exits(code) && swallows_all(&lines, number) {
                     Severity::High
-                } else if language == Language::Python && swallows_all(&lines, number) {
+                } else if traps || language == Language::Python && swallows_all(&lines, number) {
+                    // Whatever fails in it, not one program alone.
                     Severity::Medium
                 } else {
                     Severity::Low
