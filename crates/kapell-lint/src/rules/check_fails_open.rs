@@ -1,6 +1,7 @@
 //! A check by a model or an agent that lets through what it could not look at.
 
 mod empty; // an empty list for a failure
+mod meant; // who says that it is so on purpose
 mod words; // what a name says of its answer
 
 use kapell_view::audit::{Confidence, Severity};
@@ -28,24 +29,6 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Words of who lets things through on purpose.
-const MEANT: &[&str] = &[
-    "fail open",
-    "fail-open",
-    "fails open",
-    "failopen",
-    "fail_open",
-    "best effort",
-    "best-effort",
-    "on purpose",
-    "deliberate",
-    "intention",
-    "never block",
-    "not block",
-    "don't block",
-    "advisory",
-];
-
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
@@ -67,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .add(unit.file, unit.span(answer), message)
                     .hint("let the failure through, or answer that it was not checked, which is not a yes")
                     .also(unit.file, unit.span(reached), "this may fail");
-                if let Some(comment) = meant(unit, function) {
+                if let Some(comment) = meant::said(unit, function, answer) {
                     draft = draft.explained(comment);
                 }
                 draft.done();
@@ -160,14 +143,4 @@ fn name_of(unit: &Unit, function: Id) -> &str {
     let bound = matches!(unit.kind(parent), "variable_declarator" | "pair");
     let name = unit.syntax.child(function, "name").or_else(|| given().filter(|_| bound));
     name.map_or("", |name| unit.text(name))
-}
-
-/// Returns the words of a function that say it is meant so.
-fn meant(unit: &Unit, function: Id) -> Option<String> {
-    let said = unit.syntax.below(function).filter(|&id| matches!(unit.kind(id), "comment" | "string"));
-    said.into_iter().map(|id| unit.text(id)).find_map(|text| {
-        let lower = text.to_lowercase();
-        let line = lower.lines().position(|line| MEANT.iter().any(|word| line.contains(word)))?;
-        Some(text.lines().nth(line)?.trim().to_owned())
-    })
 }

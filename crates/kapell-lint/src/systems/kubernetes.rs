@@ -123,6 +123,8 @@ pub struct Container {
     pub initial: bool,
     /// Its command, its arguments and the values of its variables, as text.
     pub said: String,
+    /// The claims whose volumes it mounts and may write to, and where.
+    pub mounts: Vec<(Box<str>, Box<str>)>,
     /// Whether it asks for a share of the processor.
     pub asks_cpu: bool,
 }
@@ -450,7 +452,8 @@ fn workload(document: &Document, template: &Node) -> What {
         let pods = listed("containers").iter().map(|container| (container, false));
         pods.chain(listed("initContainers").iter().map(|container| (container, true)))
     };
-    found.containers = all().filter_map(|(node, initial)| container(document, node, initial)).collect();
+    found.containers =
+        all().filter_map(|(node, initial)| container(document, node, initial, listed("volumes"))).collect();
     found.placed = ["affinity", "nodeSelector", "nodeName"]
         .iter()
         .any(|key| spec.is_some_and(|spec| spec.get(key).is_some()));
@@ -477,16 +480,26 @@ fn workload(document: &Document, template: &Node) -> What {
     What::Workload(Box::new(found))
 }
 
-fn container(document: &Document, node: &Node, initial: bool) -> Option<Container> {
+fn container(document: &Document, node: &Node, initial: bool, volumes: &[Node]) -> Option<Container> {
     let listed = |key| node.get(key).and_then(Node::items).unwrap_or_default();
     let words = ["command", "args"].into_iter().flat_map(listed).filter_map(Node::text);
     let values = listed("env").iter().filter_map(|variable| variable.get("value")?.text());
+    let claim_of = |name: &str| {
+        let volume = volumes.iter().find(|volume| volume.get("name").and_then(Node::text) == Some(name))?;
+        volume.get("persistentVolumeClaim")?.get("claimName")?.text()
+    };
+    let mounts = listed("volumeMounts").iter().filter_map(|mount| {
+        let text = |key| mount.get(key).and_then(Node::text);
+        let written = text("readOnly") != Some("true");
+        Some((claim_of(text("name")?)?.into(), text("mountPath")?.into())).filter(|_| written)
+    });
     let asked = |kind: &str| node.get("resources").and_then(|asked| asked.get(kind)?.get("cpu")).is_some();
     Some(Container {
         name: document.word(node.get("name")?)?,
         // One that is started again when it ends goes on beside the others.
         initial: initial && node.get("restartPolicy").is_none(),
         said: words.chain(values).collect::<Vec<_>>().join(" "),
+        mounts: mounts.collect(),
         // A limit without a request is one.
         asks_cpu: asked("requests") || asked("limits"),
     })

@@ -80,7 +80,8 @@ fn one_volume(
     if modes.is_empty() || !modes.iter().all(|mode| single(mode)) {
         return;
     }
-    let sqlite = workload.containers.iter().any(|one| is_sqlite(&one.said));
+    let mut mounts = workload.containers.iter().flat_map(|one| one.mounts.iter().map(move |at| (one, at)));
+    let sqlite = mounts.any(|(one, (own, path))| **own == **claim && sqlite_below(&one.said, path));
     let writes = if sqlite { ", and all of them write to one SQLite file" } else { "" };
     let message = format!(
         "{copies} pods of `{}` share the volume `{}`, which one node may mount: on others they never start{writes}",
@@ -95,9 +96,28 @@ fn one_volume(
         .done();
 }
 
-fn is_sqlite(said: &str) -> bool {
-    let said = said.to_ascii_lowercase();
-    [".sqlite", "sqlite:", ".db", "sqlite3"].iter().any(|word| said.contains(word))
+/// Tells whether a command or a variable names a file of SQLite below a folder: by an address (`sqlite:///data/app.db`), by its
+/// ending (`/data/app.sqlite3`), or as any file of a container that is told to use SQLite (`DB_DRIVER=sqlite`).
+///
+/// `.db` alone is the ending of other databases too: bbolt, Berkeley DB, LevelDB.
+/// Source: <https://sqlite.org/uri.html>; addresses of drivers begin with `sqlite` and a colon.
+fn sqlite_below(said: &str, folder: &str) -> bool {
+    let folder = format!("{}/", folder.trim_end_matches('/'));
+    let lower = said.to_ascii_lowercase();
+    let words = || lower.split(|c: char| c.is_whitespace() || "\"'=,;".contains(c));
+    // An address says only of its own file what it is.
+    let told = words().any(|word| matches!(word.rsplit('/').next().unwrap_or(word), "sqlite" | "sqlite3"));
+    words().any(|word| {
+        let (scheme, path) = word.split_once(':').unwrap_or(("", word));
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        let path = path.strip_prefix("sqlite:").unwrap_or(path);
+        let path = format!("/{}", path.trim_start_matches('/'));
+        let ends = [".sqlite", ".sqlite3", ".db3"].iter().any(|end| path.ends_with(end));
+        // `sqlite+aiosqlite:`, `jdbc:sqlite:`.
+        let address = scheme.starts_with("sqlite") || word.starts_with("jdbc:sqlite:");
+        let file = told && path.ends_with(".db");
+        word.contains('/') && path.starts_with(&folder.to_ascii_lowercase()) && (address || ends || file)
+    })
 }
 
 /// The most minutes between two runs of which one that writes may well take longer.
@@ -142,4 +162,33 @@ fn minutes_between(times: &str) -> Option<u32> {
     let first = fields.next()?;
     let every = if first == "*" { 1 } else { first.strip_prefix("*/")?.parse().ok()? };
     (fields.next()? == "*").then_some(every)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_sqlite_is_known_by_its_address_or_its_ending() {
+        for said in [
+            "/data/app.sqlite",
+            "serve --database=/data/app.sqlite3",
+            "sqlite:////data/app.db",
+            "sqlite+aiosqlite:///data/app?mode=rwc",
+            "jdbc:sqlite:/data/app.db",
+            "sqlite3 /data/app.db",
+        ] {
+            assert!(sqlite_below(said, "/data/"), "{said}");
+        }
+        for said in [
+            "/data/app.db",
+            "postgres://app.db.svc/data",
+            "sqlite::memory:",
+            "sqlite:////tmp/app.db",
+            "sqlite ./app.db",
+            "/database/app.sqlite",
+        ] {
+            assert!(!sqlite_below(said, "/data"), "{said}");
+        }
+    }
 }
