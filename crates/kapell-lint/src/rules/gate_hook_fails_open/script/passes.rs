@@ -93,15 +93,16 @@ pub(super) fn swallows(lower: &str, language: Language) -> Option<Fault> {
         if found {
             let start = start + (line.len() - code.len());
             let span = Span::new(start, start + code.trim_end().len());
-            let severity =
-                if language == Language::Python && takes_exits(code) && swallows_all(&lines, number) {
-                    Severity::High
-                } else if traps || language == Language::Python && swallows_all(&lines, number) {
-                    // Whatever fails in it, not one program alone.
-                    Severity::Medium
-                } else {
-                    Severity::Low
-                };
+            // Whatever fails in it, wherever it does, and not one program alone.
+            let severity = if traps
+                || language == Language::Python && takes_exits(code) && swallows_all(&lines, number)
+            {
+                Severity::High
+            } else if language == Language::Python && swallows_all(&lines, number) {
+                Severity::Medium
+            } else {
+                Severity::Low
+            };
             // One that takes every fault may stand behind one that takes a few.
             if gravest.as_ref().is_none_or(|(.., known)| severity > *known) {
                 gravest = Some((span, why, "end with 2 there, and say why on standard error", severity));
