@@ -9,7 +9,7 @@ use std::{
 
 use ignore::{DirEntry, WalkBuilder};
 
-use crate::files::{Files, is_code};
+use crate::files::{Files, is_code, joined};
 
 /// What is read, and what is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,9 @@ pub struct Found {
     /// Those that could not be read.
     pub unread: Vec<Unread>,
 }
+
+/// How many texts are followed that instructions include: more than a session could read.
+const INCLUDES: usize = 256;
 
 /// Directories that never hold what people wrote for this repository. The last one is kapell's own store outside of git.
 const FOREIGN: &[&str] =
@@ -131,7 +134,43 @@ impl Seen {
             }
         }
         seen.take_up_scripts(root);
+        seen.take_up_includes(root);
         Ok(seen)
+    }
+
+    /// Counts the texts in as well that instructions of Claude Code include by `@`, in whatever folder they lie, and those that
+    /// they include in turn.
+    fn take_up_includes(&mut self, root: &Path) {
+        let is_read_first =
+            |path: &str| matches!(path.rsplit('/').next(), Some("CLAUDE.md" | "CLAUDE.local.md"));
+        let firsts = self.wanted.iter().map(|(path, _)| path).filter(|path| is_read_first(path));
+        let mut next: Vec<String> = firsts.cloned().collect();
+        if next.is_empty() {
+            return;
+        }
+        let known: BTreeSet<&str> = self.wanted.iter().map(|(path, _)| &**path).collect();
+        let others: BTreeSet<&str> = self.others.iter().map(String::as_str).collect();
+        let (mut seen, mut taken) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
+        while let Some(from) = next.pop().filter(|_| seen.len() < INCLUDES) {
+            let bytes = read(&root.join(&from), self.bounds.file_bytes).unwrap_or_default();
+            let text = String::from_utf8(bytes).unwrap_or_default();
+            let named = words(&text).filter_map(|word| word.strip_prefix('@'));
+            for path in named.filter_map(|name| joined(&from, name.trim_end_matches(['.', ',', ':', '`']))) {
+                let there = path.ends_with(".md") && (known.contains(&*path) || others.contains(&*path));
+                // A link may lead out of the repository.
+                let is_file =
+                    || fs::symlink_metadata(root.join(&path)).is_ok_and(|about| about.file_type().is_file());
+                if there && is_file() && seen.insert(path.clone()) {
+                    taken.extend(others.contains(&*path).then(|| path.clone()));
+                    next.push(path);
+                }
+            }
+        }
+        self.others.retain(|path| !taken.contains(path));
+        self.wanted.extend(taken.into_iter().map(|path| {
+            let file = root.join(&path);
+            (path, file)
+        }));
     }
 
     /// Counts the scripts in as well that hooks name, in whatever folder they lie, and scripts of a shell and those without an

@@ -1,7 +1,9 @@
 //! `missing-reference`: a file that is read or included is not there.
 
 mod hooks_of_others; // scripts that hooks of other clients run
+mod hops; // includes of includes that are no longer followed
 mod paths; // what texts tell to read
+mod standing; // texts in a folder that is not there at all
 
 use std::collections::BTreeMap;
 
@@ -63,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+    hops::check(repository, report);
     skill_scripts(repository, report);
     skills(repository, report);
     manifests(repository, report);
@@ -378,7 +381,9 @@ fn missing_input(repository: &Repository, asset: &Asset, reference: &Reference) 
         && !shown.iter().any(|word| line.contains(word))
         && missing_import(repository, asset, reference)
         // A folder that is not there at all may be made later, unless its file was moved to another.
-        && (has_company(repository, path) || has_namesake(repository, path))
+        && (has_company(repository, path)
+            || has_namesake(repository, path)
+            || standing::is_missing(repository, asset, reference))
 }
 
 fn missing_file(repository: &Repository, asset: &Asset, reference: &Reference) -> bool {

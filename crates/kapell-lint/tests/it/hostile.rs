@@ -212,3 +212,24 @@ fn what_hooks_start_is_read_in_whatever_folder_it_lies() {
     assert!(found.files.find("dev/guard/push.sh").is_some());
     assert!(found.files.find("dev/guard/other.sh").is_none());
 }
+
+#[test]
+fn what_instructions_include_is_read_in_whatever_folder_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("CLAUDE.md", "First: @docs/index.md, then @docs/../../outside.md and @docs/link.md\n");
+    write("docs/index.md", "More: @more.md. And @../CLAUDE.md\n");
+    write("docs/more.md", "More.\n");
+    write("docs/other.md", "Other.\n");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/etc/hostname", dir.path().join("docs/link.md")).unwrap();
+    let wanted = |path: &str| is_wanted(path, Scope::All, Depth::Deep);
+    let found = discover_within(dir.path(), &wanted, Bounds::default()).unwrap();
+    let read = |path: &str| found.files.find(path).is_some();
+    assert!(read("CLAUDE.md") && read("docs/index.md") && read("docs/more.md"));
+    assert!(!read("docs/other.md") && !read("docs/link.md"));
+}
