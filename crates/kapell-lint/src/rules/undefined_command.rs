@@ -1,6 +1,7 @@
 //! `undefined-command`: a slash command is named that is defined nowhere.
 
 mod others; // commands of other clients
+mod readme; // commands that the README of a plugin tells people to run
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +50,7 @@ type Place<'a> = (FileId, &'a Reference, Option<String>);
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     others::check(repository, report);
+    readme::check(repository, report);
     let defined = |(_, asset): (_, &Asset)| asset.home == Home::Claude;
     let has_commands = agents.of(AssetKind::Command).any(defined) || agents.of(AssetKind::Skill).any(defined);
     if !has_commands {

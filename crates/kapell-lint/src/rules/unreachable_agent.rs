@@ -2,6 +2,7 @@
 
 mod by_hand; // commands that only a person can start
 mod graph; // steps and agents in code
+mod kept; // agents that leave it to one other to start them
 mod others; // agents of other clients
 mod session; // agents that the agent of every session may not start
 
@@ -50,7 +51,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     others::check(repository, report);
     graph::check(repository, report);
     unlisted(repository, report);
-    reserved(repository, report);
+    kept::check(repository, report);
     session::check(repository, report);
     flat_skills(repository, report);
     by_hand::check(repository, report);
@@ -205,157 +206,6 @@ fn denied(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
-}
-
-/// Words for starting an agent, in the form in which an agent says of itself who does it.
-const STARTED: &[&str] = &[
-    "invoked",
-    "called",
-    "used",
-    "started",
-    "spawned",
-    "launched",
-    "dispatched",
-    "run",
-    "triggered",
-    "delegated to",
-    "handed work",
-    "assigned",
-];
-
-/// Words that stand before or behind those where nobody else may do it.
-const ALONE: &[&str] = &["only", "exclusively", "solely"];
-
-/// Words between the two that change nothing: `only ever to be started by`.
-const BETWEEN: &[&str] = &["ever", "to be", "meant to be", "intended to be", "may be", "be", "is", "gets"];
-
-/// Returns the end of the words that say that only one other may start an agent: `only ever started by`, `started only by`.
-fn reserved_at(lower: &str) -> Option<usize> {
-    let places = ALONE.iter().flat_map(|word| lower.match_indices(word));
-    let mut ends = places.filter_map(|(at, word)| {
-        let after = lower[at + word.len()..].strip_prefix(' ')?;
-        let before = lower[..at].trim_end();
-        // What it works on may be used by one alone.
-        if ["that are", "which are", "that is", "which is"].iter().any(|words| before.ends_with(words)) {
-            return None;
-        }
-        // `started only by`, and `exclusively by`, which says it without a verb.
-        let behind = after.strip_prefix("by ").or_else(|| after.strip_prefix("from "));
-        if let Some(rest) =
-            behind.filter(|_| word != "only" || STARTED.iter().any(|verb| before.ends_with(verb)))
-        {
-            return Some(lower.len() - rest.len());
-        }
-        let mut rest = after;
-        while let Some(next) = BETWEEN.iter().find_map(|word| rest.strip_prefix(word)?.strip_prefix(' ')) {
-            rest = next;
-        }
-        let rest = STARTED.iter().find_map(|verb| rest.strip_prefix(verb)?.strip_prefix(' '))?;
-        Some(lower.len() - rest.strip_prefix("by ").or_else(|| rest.strip_prefix("from "))?.len())
-    });
-    ends.next()
-}
-
-/// Words with which an agent says whose part it is, where a command with its slash follows.
-const PART_OF: &[&str] = &[
-    "internal helper of",
-    "helper of",
-    "helper for",
-    "internal to",
-    "called by",
-    "invoked by",
-    "started by",
-    "spawned by",
-    "launched by",
-    "used by",
-    "part of",
-    "step of",
-    "stage of",
-    "phase of",
-    "stage in",
-    "step in",
-    "only for",
-    "reserved for",
-    "belongs to",
-    "run by",
-    "dispatched by",
-    "triggered by",
-    "subagent of",
-];
-
-/// Words behind a command that starts the agent which says so.
-const STARTS_IT: &[&str] = &[
-    " starts it",
-    " calls it",
-    " runs it",
-    " uses it",
-    " invokes it",
-    " launches it",
-    " spawns it",
-    " dispatches it",
-];
-
-/// Finds where a description goes on behind the words that say who starts an agent.
-fn keeper_at(lower: &str) -> Option<usize> {
-    let starts_it = || {
-        memchr::memchr_iter(b'/', lower.as_bytes()).find(|&at| {
-            let name = lower[at + 1..].find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
-            let rest = name.map_or("", |len| lower[at + 1 + len..].trim_start_matches('`'));
-            STARTS_IT.iter().any(|words| rest.starts_with(words))
-        })
-    };
-    // `Internal step of /x; is only started by that command`.
-    let reserved = reserved_at(lower).map(|at| {
-        let back = ["that ", "this ", "it", "the command"]
-            .iter()
-            .any(|word| lower[at..].trim_start().starts_with(word));
-        let named = || Some(lower.find(" /").or_else(|| lower.find("`/"))? + 1);
-        if back { named().unwrap_or(at) } else { at }
-    });
-    reserved.or_else(starts_it).or_else(|| {
-        PART_OF.iter().find_map(|words| {
-            let end = lower.find(words)? + words.len();
-            let rest = lower[end..].trim_start();
-            let rest = rest.strip_prefix("the ").unwrap_or(rest).trim_start_matches(['`', '*']);
-            rest.starts_with('/').then_some(end)
-        })
-    })
-}
-
-/// Agents that leave it to one other asset to start them, which never names them.
-fn reserved(repository: &Repository, report: &mut Report<'_>) {
-    let agents = &repository.agents;
-    for (id, agent) in agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude) {
-        let Some(description) = agent.definition.text("description") else { continue };
-        let lower = description.text.to_ascii_lowercase();
-        let Some(said) = keeper_at(&lower) else { continue };
-        let word = lower[said..].trim_start_matches(|c: char| " `*/@\"'".contains(c));
-        let word = word.strip_prefix("the ").unwrap_or(word).trim_start_matches(['`', '/']);
-        let len = word.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(word.len());
-        let name = &word[..len];
-        let mut keepers =
-            agents.iter().filter(|(other, asset)| *other != id && asset.name.eq_ignore_ascii_case(name));
-        let Some(keeper) = keepers.next().map(|(_, asset)| asset).filter(|_| keepers.next().is_none()) else {
-            continue;
-        };
-        if names(repository, keeper, &agent.name) || misnames(repository, keeper, &agent.name) {
-            continue;
-        }
-        let message =
-            format!("`{}` is to be started only by `{}`, which never names it", agent.name, keeper.name);
-        report
-            .add(agent.file, agent.head(), message)
-            .hint("have that one start it, or say in the description when it is of use")
-            .also(keeper.file, keeper.head(), "the one that it waits for")
-            .done();
-    }
-}
-
-/// Tells whether an asset names nobody where it means this agent: that is told where the name stands.
-fn misnames(repository: &Repository, keeper: &Asset, name: &str) -> bool {
-    keeper.firm(Names::Agent).any(|reference| {
-        matches!(repository.agents.resolve(keeper, reference), Resolved::Nothing(Some(near)) if near == name)
-    })
 }
 
 /// Tells whether the text of an asset has a name, in words or joined by hyphens.
