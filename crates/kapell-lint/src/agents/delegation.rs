@@ -1,5 +1,7 @@
 //! Which agent hands work to which.
 
+mod bans; // what a sentence forbids
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
@@ -246,9 +248,13 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
     if !said {
         return false;
     }
-    // `Send it back to the `x` agent via the Task tool` starts it anew.
+    // `Send it back to the `x` agent via the Task tool` starts it anew, and so does `delegate back to it, so that it plans`.
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
-    let anew = anew.iter().any(|word| around.contains(word));
+    let delegated = clause.trim_end_matches(" the").ends_with("delegate back to")
+        && ["so that it ", "so it can ", "which then ", "to have it "]
+            .iter()
+            .any(|word| forbids.contains(word));
+    let anew = delegated || anew.iter().any(|word| around.contains(word));
     // How many at once is no bound on how often, nor does it bound anything to wait for an answer.
     let together = |text: String| {
         let text = text.replace("wait until", "wait for").replace("waits until", "waits for");
@@ -261,7 +267,8 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
             _ => text,
         }
     };
-    let (around, forbids) = (together(around), together(forbids));
+    let name = reference.name.to_ascii_lowercase();
+    let (around, forbids) = (together(around), bans::without_others(&together(forbids), &name));
     // What a sentence before counts is something else, unless it counts how often.
     let counted = |word: &str| {
         around.match_indices(word).any(|(at, _)| {

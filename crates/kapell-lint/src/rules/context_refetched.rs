@@ -124,7 +124,7 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
                 && reference.strength >= Strength::Strong
                 && inside(item.span, reference.span)
         });
-        if stepped || !named {
+        if stepped || !(named || is_numbered_agent(&text[item.span.range()])) {
             continue;
         }
         for &mark in asking.iter().filter(|&&mark| inside(item.span, mark)) {
@@ -136,6 +136,18 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
         let message = format!("{} agents each run `{what}` again", places.len());
         tell_agents(report, asset, message, severity, places);
     }
+}
+
+/// Tells whether an item is about an agent that has a letter or a number for its name: `- **Agent A**: fetch the ticket`.
+fn is_numbered_agent(item: &str) -> bool {
+    let words = item.trim_start_matches(|c: char| "-*+.)_ \t".contains(c) || c.is_ascii_digit());
+    let name =
+        ["Agent ", "Subagent ", "agent ", "subagent "].iter().find_map(|word| words.strip_prefix(word));
+    name.is_some_and(|name| {
+        let len = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+        let numbered = name[..len].bytes().all(|byte| byte.is_ascii_digit());
+        (1..=2).contains(&len) && (len == 1 || numbered) && name[len..].starts_with([':', '*', ' ', '.', ')'])
+    })
 }
 
 /// Tells whether a mark begins its line.
@@ -341,6 +353,14 @@ const ASKED: &[&str] = &[
 /// How often one session has to ask the same before that is told.
 const ASKED_MIN: usize = 3;
 
+/// Tells whether a command in marks is one that the line itself begins to order, and not a prompt: `Run `x`, and give it to the agent`.
+fn is_own_order(text: &str, mark: Span) -> bool {
+    let before = &text[line::start(text, mark.start as usize)..mark.start as usize];
+    let order =
+        before.trim_matches(|c: char| "-*+.)` \t".contains(c) || c.is_ascii_digit()).to_ascii_lowercase();
+    matches!(&*order, "run" | "execute" | "call" | "first run" | "first, run" | "then run")
+}
+
 /// Tells of a session that asks a service the same thing in several of its steps, though it has the answer.
 fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
@@ -354,11 +374,14 @@ fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
     }
     let mut asked: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     // Where no headings count the steps, the items of a list do.
-    let steps = asset.flow.steps.iter().filter(|step| step.agents.is_empty()).map(|step| step.span);
+    let steps = asset.flow.steps.iter().map(|step| (step.span, !step.agents.is_empty()));
     let items = asset.definition.document.items.iter().filter(|item| item.ordered).map(|item| item.span);
-    let units: Vec<Span> = if asset.flow.steps.is_empty() { items.collect() } else { steps.collect() };
-    for unit in units {
-        let inside = |span: &&Span| unit.start <= span.start && span.end <= unit.end;
+    let units: Vec<(Span, bool)> =
+        if asset.flow.steps.is_empty() { items.map(|item| (item, false)).collect() } else { steps.collect() };
+    for (unit, starts) in units {
+        // Of a step that starts an agent the session does itself what it is told to before.
+        let own = |span: Span| !starts || is_own_order(text, span);
+        let inside = |span: &&Span| unit.start <= span.start && span.end <= unit.end && own(**span);
         // One step may ask twice, before and after what it does.
         let mut own: Vec<&str> = Vec::new();
         for &mark in marks.iter().filter(inside) {

@@ -381,7 +381,9 @@ fn is_conditional(words: &str, agent: &str, counted: bool) -> bool {
     let after = after.trim_start_matches(|c: char| "*`\"' ".contains(c));
     let after =
         ["subagent", "sub-agent", "agent"].iter().find_map(|word| after.strip_prefix(word)).unwrap_or(after);
-    !counted && after.trim_start().starts_with("for ")
+    // What is given to a run now is no case that may come: `for articles about $ARGUMENTS`.
+    let given = ["$arguments", "$1", "{{args}}", "{{input}}"].iter().any(|word| after.contains(word));
+    !counted && !given && after.trim_start().starts_with("for ")
         || [
             " if ",
             " when ",
