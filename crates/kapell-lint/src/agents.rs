@@ -9,6 +9,7 @@ pub mod delegation;
 mod hook_script;
 mod others;
 mod resolve;
+pub mod reworded;
 pub mod sessions;
 pub mod similar;
 pub mod tools;

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home, similar},
+    agents::{
+        Asset, Home,
+        reworded::{WORDS_SHARE, in_other_words, own_words, share},
+        similar,
+    },
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -72,12 +76,12 @@ fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usiz
         let why = || (Severity::Medium, format!("are alike to {:.0} %", alike * 100.0));
         found.entry((one, other)).or_insert_with(why);
     }
-    for (one, other) in said_alike(agents) {
-        let why = || (Severity::Low, "describe themselves in the same words".to_owned());
-        found.entry((one, other)).or_insert_with(why);
-    }
     for (one, other) in reworded(repository, agents) {
         let why = || (Severity::Medium, "say the same line by line, in words that hardly differ".to_owned());
+        found.entry((one, other)).or_insert_with(why);
+    }
+    for (one, other) in said_alike(agents) {
+        let why = || (Severity::Low, "describe themselves in the same words".to_owned());
         found.entry((one, other)).or_insert_with(why);
     }
     found
@@ -86,12 +90,10 @@ fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usiz
 /// More agents than these are a library, written after one pattern.
 const MANY: usize = 40;
 
-/// How many lines two agents must have in common, in nearly the same words, and of how many of theirs.
+/// How many lines two agents must have in common, in nearly the same words; fewer where their descriptions differ in no word
+/// that counts.
 const LINES_MIN: usize = 6;
-const LINES_SHARE: f64 = 0.75;
-
-/// The share of words that two lines, or two descriptions, have in common if they are nearly the same.
-const WORDS_SHARE: f64 = 0.55;
+const LINES_FEW: usize = 4;
 
 /// Finds the pairs of agents with the same tools of which one is the other in other words, line by line.
 fn reworded(repository: &Repository, agents: &[&Asset]) -> Vec<(usize, usize)> {
@@ -104,7 +106,9 @@ fn reworded(repository: &Repository, agents: &[&Asset]) -> Vec<(usize, usize)> {
     for one in 0..agents.len() {
         for other in one + 1..agents.len() {
             let near = said[one].len() >= WORDS_MIN && share(&said[one], &said[other]) >= WORDS_SHARE;
-            if near && tools(one) == tools(other) && in_other_words(repository, agents[one], agents[other]) {
+            let least = if said[one] == said[other] { LINES_FEW } else { LINES_MIN };
+            let both = (agents[one], agents[other]);
+            if near && tools(one) == tools(other) && in_other_words(&repository.files, both, least) {
                 found.push((one, other));
             }
         }
@@ -112,73 +116,8 @@ fn reworded(repository: &Repository, agents: &[&Asset]) -> Vec<(usize, usize)> {
     found
 }
 
-/// Tells whether most lines of two agents are nearly the same, in their order.
-fn in_other_words(repository: &Repository, one: &Asset, other: &Asset) -> bool {
-    let lines = |agent: &Asset| -> Vec<Vec<String>> {
-        let text = agent.body(repository.files[agent.file].lower());
-        let words = |line: &str| {
-            let mut words: Vec<String> = line
-                .split(|c: char| !c.is_alphanumeric())
-                .filter(|word| !word.is_empty())
-                .map(|word| word.chars().take(4).collect())
-                .collect();
-            words.sort_unstable();
-            words.dedup();
-            words
-        };
-        text.lines().map(words).filter(|words| words.len() >= 3).collect()
-    };
-    let (own, others) = (lines(one), lines(other));
-    let (mut both, mut next) = (0, 0);
-    for line in &own {
-        if let Some(at) = others[next..].iter().position(|known| share(line, known) >= WORDS_SHARE) {
-            both += 1;
-            next += at + 1;
-        }
-    }
-    both >= LINES_MIN && both as f64 >= LINES_SHARE * own.len().max(others.len()) as f64
-}
-
-/// Returns the share of words that two rows in order have in common, from 0 to 1.
-fn share(one: &[String], other: &[String]) -> f64 {
-    let both = one.iter().filter(|word| other.binary_search(word).is_ok()).count();
-    both as f64 / (one.len() + other.len() - both).max(1) as f64
-}
-
 /// How many words of its own a description must have for its words to be compared.
 const WORDS_MIN: usize = 6;
-
-/// Words that tell nobody what an agent does.
-const FILLERS: &[&str] = &[
-    "a",
-    "an",
-    "the",
-    "of",
-    "and",
-    "or",
-    "as",
-    "it",
-    "its",
-    "is",
-    "are",
-    "was",
-    "were",
-    "be",
-    "been",
-    "that",
-    "this",
-    "has",
-    "have",
-    "such",
-    "use",
-    "used",
-    "proactively",
-    "immediately",
-    "right",
-    "must",
-    "should",
-    "agent",
-];
 
 /// Finds the pairs of agents whose descriptions are made of the very same words, in whatever order and form. One word of
 /// its own may be the subject, and the rest only the frame around it: then nothing is said.
@@ -192,25 +131,6 @@ fn said_alike(agents: &[&Asset]) -> Vec<(usize, usize)> {
     }
     let same = said.into_values().filter(|same| same.len() > 1);
     same.flat_map(|same| same[1..].iter().map(|&other| (same[0], other)).collect::<Vec<_>>()).collect()
-}
-
-/// Returns the beginnings of the words of a description, in order: `writing`, `written` and `writes` are one. A
-/// description that leads from one thing to another has none, for there the order tells.
-fn own_words(agent: &Asset) -> Vec<String> {
-    let text = agent.definition.text("description").map_or("", |description| &*description.text);
-    let lower = text.to_lowercase();
-    let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    if words().any(|word| matches!(word, "from" | "into" | "than")) {
-        return Vec::new();
-    }
-    let start = |word: &str| word.chars().take(4).collect::<String>();
-    let mut own: Vec<String> = words().filter(|word| !FILLERS.contains(word)).map(start).collect();
-    // What comes before what is said by the word that follows.
-    let next = words().zip(words().skip(1)).filter(|(word, _)| *word == "before");
-    own.extend(next.map(|(_, next)| format!("before {}", start(next))));
-    own.sort_unstable();
-    own.dedup();
-    own
 }
 
 /// The share of common shingles from which on two agents are copies of each other.

@@ -1,6 +1,7 @@
 //! `command-overlap`: a command and a skill answer to one slash name.
 
 mod others; // under another name, and of other clients
+mod short; // too short to be compared by their shingles
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +76,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     tell_copies(repository, report);
     tell_doubles(repository, report);
+    short::check(repository, report);
     others::tell_repeated(repository, report);
     others::tell_namesakes(repository, report);
 }
