@@ -332,15 +332,20 @@ fn rungs(unit: &Unit, ladder: Id) -> Vec<Id> {
     match unit.kind(ladder) {
         "switch_statement" => {
             let cases = syntax.below(ladder).filter(|&id| unit.kind(id) == "switch_case");
-            cases.filter(|&case| told(syntax.child(case, "value"))).collect()
+            let cases: Vec<Id> = cases.filter(|&case| told(syntax.child(case, "value"))).collect();
+            let mut rest = syntax.below(ladder).filter(|&id| unit.kind(id) == "switch_default");
+            with_rest(cases, rest.next())
         }
         "match_statement" => {
             let cases = syntax.below(ladder).filter(|&id| unit.kind(id) == "case_clause");
             let pattern = |case: Id| syntax.children(case).find(|&id| unit.kind(id) == "case_pattern");
-            cases
-                .filter(|&case| told(pattern(case)))
-                .filter_map(|case| syntax.child(case, "consequence"))
-                .collect()
+            let (named, others): (Vec<Id>, Vec<Id>) = cases.partition(|&case| told(pattern(case)));
+            let any = |case: &Id| pattern(*case).is_some_and(|pattern| unit.text(pattern) == "_");
+            let body = |case: Id| syntax.child(case, "consequence");
+            with_rest(
+                named.into_iter().filter_map(body).collect(),
+                others.into_iter().find(any).and_then(body),
+            )
         }
         _ if unit.kind(syntax[ladder].parent) == "else_clause" => Vec::new(),
         _ => {
@@ -370,6 +375,13 @@ fn rungs(unit: &Unit, ladder: Id) -> Vec<Id> {
             rungs
         }
     }
+}
+
+/// Adds what is left for everything else, where others come before it.
+fn with_rest(mut rungs: Vec<Id>, rest: Option<Id>) -> Vec<Id> {
+    let several = rungs.len() > 1;
+    rungs.extend(rest.filter(|_| several));
+    rungs
 }
 
 /// Finds the agent that a rung picks: a text or a class that is named for one, directly in its body.

@@ -5,9 +5,42 @@ use crate::code::{Id, Unit};
 /// How far an address is followed through names and what it is put together from.
 const STEPS: u32 = 4;
 
-/// Tells whether an address is one of another machine: written out, put together from what is, or called so.
+/// Tells whether an address is one of another machine: written out, put together from what is, or called so. What Node runs has no
+/// page whose addresses it could mean: there a plain `url` is one as well.
+///
+/// Source: <https://nodejs.org/api/globals.html#fetch>, undici's, which takes no relative address ("Failed to parse URL").
 pub(super) fn is_far(unit: &Unit, url: Id) -> bool {
-    leads(unit, url, STEPS)
+    leads(unit, url, STEPS) || is_called_url(unit, url) && runs_on_node(unit)
+}
+
+/// Tells whether a value is a name for an address: `url`, `hook.url`.
+fn is_called_url(unit: &Unit, url: Id) -> bool {
+    let last = unit.text(url).rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(unit.kind(url), "identifier" | "member_expression") && matches!(&*last, "url" | "uri" | "href")
+        // One that is bound here was followed, to nothing of the kind.
+        && unit.values(url, unit.text(url)).is_empty()
+}
+
+/// Parts of a text that only Node runs: its own modules, and what a program does with its arguments and its end.
+const OF_NODE: &[&str] = &[
+    "from \"node:",
+    "from 'node:",
+    "require(\"node:",
+    "require('node:",
+    "from \"fs\"",
+    "from 'fs'",
+    "from \"fs/promises\"",
+    "from 'fs/promises'",
+    "from \"child_process\"",
+    "from 'child_process'",
+    "require(\"fs\")",
+    "require('fs')",
+    "process.argv",
+    "process.exit(",
+];
+
+fn runs_on_node(unit: &Unit) -> bool {
+    OF_NODE.iter().any(|part| unit.whole().contains(part))
 }
 
 fn leads(unit: &Unit, url: Id, steps: u32) -> bool {
