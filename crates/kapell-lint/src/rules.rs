@@ -80,9 +80,11 @@ mod polling_instead_of_needs;
 mod port_mismatch;
 mod rebuild_instead_of_artifact;
 mod repair_gated_on_success;
+mod repeat_without_goal;
 mod repeated_setup;
 mod replica_conflict;
 mod restore_keys_unmatched;
+mod result_in_template;
 mod reusable_extract;
 mod secret_given_nowhere;
 mod sequential_calls;
@@ -215,6 +217,8 @@ pub static RULES: &[&Rule] = &[
     &session_end_cut_short::RULE,
     &stop_hook_loop::RULE,
     &masked_check::RULE,
+    &repeat_without_goal::RULE,
+    &result_in_template::RULE,
     &missing_parallel_directive::RULE,
     &missing_reference::RULE,
     &name_mismatch::RULE,
@@ -273,6 +277,8 @@ static EACH_ALONE: &[&Rule] = &[
     &matrix_extract::RULE,
     &escaped_fence::RULE,
     &phase_without_consumer::RULE,
+    &repeat_without_goal::RULE,
+    &result_in_template::RULE,
     &sequential_independent::RULE,
 ];
 

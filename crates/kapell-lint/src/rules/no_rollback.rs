@@ -1,6 +1,7 @@
 //! Something is released or deployed in a way that leaves half of it behind when a later part fails.
 
-mod runbook;
+mod rollout; // commands that change production and look at nothing
+mod runbook; // ways back on another platform
 
 use kapell_spec::github::Step;
 
@@ -45,6 +46,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             early_pointer(flow, at, report);
         }
     }
+    rollout::check(repository, report);
     runbook::check(repository, report);
 }
 

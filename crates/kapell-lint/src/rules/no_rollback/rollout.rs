@@ -1,0 +1,136 @@
+//! Commands that change several things in production one after the other, and look at none of them.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{AssetKind, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    github::script::{Command, commands},
+    repository::Repository,
+    rule::Report,
+};
+
+/// Words of a text that looks at what came of it, or says what to do when it failed.
+const CARES: &[&str] = &[
+    "rollout status",
+    "rollout undo",
+    "rollback",
+    "roll back",
+    "rolls back",
+    "rolled back",
+    "revert",
+    "--atomic",
+    "--wait",
+    "kubectl wait",
+    "health",
+    "smoke",
+    "check",
+    "watch",
+    "confirm",
+    "status",
+    "logs",
+    "verif",
+    "monitor",
+    "fails",
+    "failed",
+    "failure",
+    "red",
+    "error",
+    "abort",
+    "previous version",
+    "version before",
+    "canary",
+    "get pods",
+    "restore",
+    "backup",
+];
+
+/// Words of a text that is about what people use.
+const PRODUCTION: &[&str] = &["prod ", "production", "-n prod", "prod`", "prod\n", "live"];
+
+/// How many of its steps have to change what runs.
+const STEPS_MIN: usize = 2;
+
+/// Tells of commands whose steps change what runs in production, where no step looks whether it runs and none says what to do
+/// if it does not: the next one is done all the same.
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.of(AssetKind::Command).filter(|(_, asset)| asset.home == Home::Claude)
+    {
+        let file = &repository.files[asset.file];
+        let lower = file.lower();
+        let body = &lower[asset.definition.body as usize..];
+        if !PRODUCTION.iter().any(|word| lower.contains(word)) || cares(body) {
+            continue;
+        }
+        let changes = changes(asset, &file.text);
+        let Some((first, rest)) = changes.split_first().filter(|_| changes.len() >= STEPS_MIN) else {
+            continue;
+        };
+        if started(repository, asset).any(|script| cares(script)) {
+            continue;
+        }
+        let message = format!(
+            "{} steps change what runs in production, and none looks whether it runs or says what to do if it does not",
+            changes.len()
+        );
+        let mut draft = report.add(asset.file, *first, message).severity(Severity::Medium).hint(
+            "wait for each (`kubectl rollout status`), and say how to go back (`kubectl rollout undo`)",
+        );
+        for span in rest {
+            draft = draft.also(asset.file, *span, "the one before may have failed by now");
+        }
+        draft.done();
+    }
+}
+
+/// Tells whether a text in small letters has one of the words that care, as words of their own.
+fn cares(lower: &str) -> bool {
+    CARES.iter().any(|word| {
+        lower.match_indices(word).any(|(at, _)| {
+            let begins = !lower[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+            begins
+                && (word.len() > 3
+                    || !lower[at + word.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
+        })
+    })
+}
+
+/// Finds the commands in marks, each in an item of its own of a numbered list, that change what runs on a cluster.
+fn changes(asset: &Asset, text: &str) -> Vec<Span> {
+    let document = &asset.definition.document;
+    let ordered: Vec<Span> =
+        document.items.iter().filter(|item| item.ordered).map(|item| item.span).collect();
+    let within = |span: Span| ordered.iter().find(|item| item.start <= span.start && span.end <= item.end);
+    let mut found: Vec<(Span, Span)> = Vec::new();
+    for mark in document.marks.iter().filter(|mark| mark.code) {
+        let Some(&item) = within(mark.span) else { continue };
+        let said = text[mark.span.range()].trim_matches('`');
+        if commands(said).iter().any(is_change) && found.last().is_none_or(|(last, _)| *last != item) {
+            found.push((item, mark.span));
+        }
+    }
+    found.into_iter().map(|(_, span)| span).collect()
+}
+
+/// Tells whether a command changes what runs on a cluster, and does not wait for it.
+fn is_change(command: &Command) -> bool {
+    let words = command.inner();
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+    let dry = words.iter().any(|word| word.starts_with("--dry-run"));
+    let changes = match command.program() {
+        "kubectl" => has(&["apply"]) || has(&["set"]) && has(&["image", "env"]) || has(&["restart"]),
+        "helm" => has(&["upgrade", "install"]),
+        _ => false,
+    };
+    changes && !dry
+}
+
+/// Returns the texts, in small letters, of the scripts of the repository that a command names in marks.
+fn started<'a>(repository: &'a Repository, asset: &'a Asset) -> impl Iterator<Item = &'a str> {
+    let marks = asset.definition.document.marks.iter().filter(|mark| mark.code);
+    let words = marks.flat_map(|mark| mark.text.split_whitespace());
+    words.filter_map(|word| {
+        let id = repository.files.find(word.trim_start_matches("./"))?;
+        Some(repository.files[id].lower())
+    })
+}
