@@ -5,7 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 use kapell_spec::github::Step;
 
 use crate::{
-    github::{Flow, carry, script::commands},
+    github::{Flow, carry, intent, script::commands, tools::Kind},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -237,9 +237,9 @@ fn awaited_artifact(flow: &Flow, at: usize, script: &str) -> Option<usize> {
 
 /// A loop over the checks of the commit until one of this workflow is there.
 fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
-    let Some(target) = watched(flow, at, step) else { return };
+    let Some(target) = watched(flow, at, step).filter(|_| !works_before(flow, at, step)) else { return };
     let target = &flow.model.jobs[target];
-    report
+    let draft = report
         .add(
             flow.file,
             step.span,
@@ -250,8 +250,28 @@ fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
         )
         .confidence(Confidence::Medium)
         .hint(format!("write `needs: {}` instead", target.id.text))
-        .also(flow.file, target.id.span, "the job that it waits for")
-        .done();
+        .also(flow.file, target.id.span, "the job that it waits for");
+    match intent::explains(
+        flow,
+        step.span,
+        6,
+        &["meanwhile", "while ", "overlap", "in parallel", "beside", "at once"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// How long a job has to work before it waits for what it does then to be worth it, in seconds.
+const WORTH_OVERLAP: u32 = 60;
+
+/// Tells whether a job builds or tests for long before a step that waits: it would begin with that later if it needed the other.
+fn works_before(flow: &Flow, at: usize, step: &Step) -> bool {
+    let before = flow.steps(at).take_while(|(known, _)| !std::ptr::eq(*known, step));
+    let works = before.flat_map(|(_, facts)| &facts.works);
+    let long =
+        works.filter(|done| matches!(done.work.kind, Kind::Build | Kind::Test)).map(|done| done.work.seconds);
+    long.sum::<u32>() >= WORTH_OVERLAP
 }
 
 /// A loop over the runs of another workflow that the same push starts, until one is over.

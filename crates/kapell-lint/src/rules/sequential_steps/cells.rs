@@ -49,6 +49,12 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
 fn shares(flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
     let text = flow.text.get(job.span.range()).unwrap_or_default();
+    // Tests that speak to somebody else say so, if nothing else does.
+    const REMOTE: &[&str] =
+        &["live", "network", "remote", "external", "online", "sandbox", "staging", "upstream", "api", "e2e"];
+    let own = [&*flow.path, flow.name(), text];
+    let mut words = own.into_iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()));
+    let remote = words.any(|word| REMOTE.iter().any(|known| word.eq_ignore_ascii_case(known)));
     let outside = text.contains("http")
         || ["vars.", "actions/cache", "type=gha", "ssh "].iter().any(|word| text.contains(word));
     !job.runs_on.iter().all(|label| is_hosted(job, label))
@@ -56,6 +62,7 @@ fn shares(flow: &Flow, at: usize) -> bool {
         || job.concurrency.is_some()
         || job.uses.is_some()
         || outside
+        || remote
         || flow.lets_out(at)
         || carry::changes(flow, at)
         || flow.facts[at].iter().any(|facts| facts.runs_own_script() || facts.does(Kind::Store))
