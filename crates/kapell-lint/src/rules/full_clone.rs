@@ -1,9 +1,11 @@
 //! The whole history is fetched and nothing reads it.
 
+use kapell_spec::github::{Step, Uses};
+
 use crate::github::{
-    Flow, StepFacts, intent,
+    Flow, Github, StepFacts, intent,
     script::{self, Command},
-    tools::Kind,
+    tools::{self, Kind},
 };
 use crate::{
     repository::{Depth, Repository},
@@ -105,7 +107,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 else {
                     continue;
                 };
-                if reads_history(flow, at) || versioned(repository, flow, at) {
+                if reads_history(&repository.github, flow, at) || versioned(repository, flow, at) {
                     continue;
                 }
                 let draft = report
@@ -135,6 +137,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         "blame",
                         "affected",
                         "compare",
+                        "base",
                         "merge base",
                         "merge-base",
                         "commits",
@@ -149,21 +152,38 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Tells whether anything in a job reads the history, or may.
-fn reads_history(flow: &Flow, at: usize) -> bool {
+fn reads_history(github: &Github, flow: &Flow, at: usize) -> bool {
     flow.facts[at].iter().any(|facts| {
         facts.is_opaque()
             || facts.works.iter().any(|done| {
                 done.work.kind.mutates() && !is_quiet(&done.text)
                     || matches!(done.work.kind, Kind::Audit | Kind::PullRequest) && !is_quiet(&done.text)
             })
-            || facts.commands.iter().any(|command| {
-                is_reader(command.program()) || asks_reader(command) || installs_itself(command)
-            })
+            || facts.commands.iter().any(reads)
             || facts.actions.iter().any(|name| !is_quiet(name) && !only_prepares(name, facts))
-    }) || flow
-        .text
-        .get(flow.model.jobs[at].span.range())
-        .is_some_and(|text| text.contains("git ") || text.contains("merge-base"))
+    }) || speaks_of_git(flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default())
+        || flow.model.jobs[at].steps.iter().any(|step| in_action(github, step, 4))
+}
+
+/// Tells whether a command reads the history, or may.
+fn reads(command: &Command) -> bool {
+    is_reader(command.program()) || asks_reader(command) || installs_itself(command)
+}
+
+fn speaks_of_git(text: &str) -> bool {
+    text.contains("git ") || text.contains("merge-base")
+}
+
+/// Tells whether a step uses an action of the repository that reads the history, or may; `deep` more levels are looked into.
+fn in_action(github: &Github, step: &Step, deep: usize) -> bool {
+    let Some(Uses::Local(path)) = step.action() else { return false };
+    let Some(action) = github.actions.get(&**path) else { return false };
+    let runs = |step: &Step| {
+        let commands = script::commands(step.script());
+        commands.iter().any(|command| reads(command) || tools::is_own_script(command))
+    };
+    speaks_of_git(&action.text)
+        || action.model.steps.iter().any(|step| runs(step) || deep > 0 && in_action(github, step, deep - 1))
 }
 
 fn is_reader(program: &str) -> bool {
