@@ -9,7 +9,9 @@ mod plain; // `|| true`, a pipe, `set +e`
 mod printed; // an outcome that is only printed
 mod services; // tests that run as a service of compose
 mod shells; // shells within the shell
+mod undelivered; // deliveries in a script without `set -e`
 mod undone; // what fails is looked at or taken back, and no more
+mod unreturned; // what `main` of a script of Python returns
 mod ways; // the less plain ones
 
 use std::{borrow::Cow, sync::LazyLock};

@@ -2,10 +2,15 @@
 
 use kapell_view::audit::{Confidence, Severity};
 
-use kapell_spec::github::Step;
+use kapell_spec::{finding::Span, github::Step};
 
 use crate::{
-    github::{Flow, carry, intent, script::commands, tools::Kind},
+    files::FileId,
+    github::{
+        Flow, StepFacts, carry, intent, own_scripts,
+        script::{Command, commands},
+        tools::Kind,
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -37,11 +42,15 @@ const WAITERS: &[(&str, &[&str])] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        for (at, job) in flow.jobs() {
-            for step in &job.steps {
+        for (at, _) in flow.jobs() {
+            for (step, facts) in flow.steps(at) {
                 by_action(flow, at, step, report);
                 by_script(flow, at, step, report);
-                by_runs(repository, flow, at, step, report);
+                for_itself(flow, at, (step, facts), report);
+                let own = (flow.file, step.span);
+                if !by_runs(repository, (flow, at), step.script(), own, report) && waits_by_push(flow) {
+                    by_called(repository, (flow, at), (step, facts), report);
+                }
             }
         }
     }
@@ -274,37 +283,108 @@ fn works_before(flow: &Flow, at: usize, step: &Step) -> bool {
     long.sum::<u32>() >= WORTH_OVERLAP
 }
 
+/// `gh pr checks --watch` in a run for the same pull request: the check of its own job is one of those that it waits for.
+///
+/// Source: GitHub CLI, manual, `gh pr checks`: `--watch` watches until all checks finish; `--required` asks for some only.
+fn for_itself(flow: &Flow, at: usize, (step, facts): (&Step, &StepFacts), report: &mut Report<'_>) {
+    let only = flow.model.events.iter().all(|event| &*event.name.text == "pull_request");
+    if !only || flow.model.events.is_empty() {
+        return;
+    }
+    let watches = |command: &&Command| {
+        let words = command.inner();
+        words.len() > 3
+            && words[0] == "gh"
+            && words[1] == "pr"
+            && words[2] == "checks"
+            && words.iter().any(|word| word == "--watch")
+            && !words.iter().any(|word| word == "--required")
+            && is_own(flow, at, step, named(&words[3..]))
+    };
+    let Some(command) = facts.commands.iter().find(watches) else { return };
+    let id = &flow.model.jobs[at].id;
+    report
+        .add(
+            flow.file,
+            flow.script_line(step, command.start, "gh"),
+            format!("`{}` waits for itself: its own check is one of those of the pull request", id.text),
+        )
+        .severity(Severity::High)
+        .hint("start it with `workflow_run`, let the merge wait with `gh pr merge --auto`, or ask with `--required`")
+        .done();
+}
+
+/// Returns the first of some words that is neither a flag nor the value of one.
+fn named(words: &[String]) -> Option<&String> {
+    const VALUED: &[&str] = &["-i", "--interval", "-R", "--repo", "--json", "-q", "--jq", "-t", "--template"];
+    let of_flag = |at: usize| at > 0 && VALUED.contains(&words[at - 1].as_str());
+    words.iter().enumerate().find(|(at, word)| !word.starts_with('-') && !of_flag(*at)).map(|(_, word)| word)
+}
+
+/// Tells whether a word names the pull request of the run, or none is named.
+fn is_own(flow: &Flow, at: usize, step: &Step, word: Option<&String>) -> bool {
+    const OWN: &[&str] =
+        &["github.event.pull_request.", "github.event.number", "github.head_ref", "GITHUB_HEAD_REF"];
+    let says = |text: &str| OWN.iter().any(|own| text.contains(own));
+    let Some(word) = word else { return true };
+    let name = word.trim_start_matches(['$', '{']).trim_end_matches('}');
+    let env = step.env.iter().chain(&flow.model.jobs[at].env).chain(&flow.model.env);
+    let mut values = env.filter(|(known, _)| word.starts_with('$') && *known.text == *name);
+    says(word) || values.any(|(_, value)| says(&value.text))
+}
+
+/// Tells whether a push starts a workflow, and nothing else does but people.
+fn waits_by_push(flow: &Flow) -> bool {
+    let mut events = flow.model.events.iter();
+    flow.starts("push") && events.all(|event| matches!(&*event.name.text, "push" | "workflow_dispatch"))
+}
+
+/// The same in a script of the repository that a step runs.
+fn by_called(
+    repository: &Repository,
+    of: (&Flow, usize),
+    (step, facts): (&Step, &StepFacts),
+    report: &mut Report<'_>,
+) {
+    for script in own_scripts::of_step(&repository.files, step, facts) {
+        let Some((file, at)) = script.file.zip(script.text.find("gh run list")) else { continue };
+        let source = &repository.files[file];
+        let place = (file, source.line_span(source.line(at as u32)));
+        by_runs(repository, of, &script.text, place, report);
+    }
+}
+
 /// A loop over the runs of another workflow that the same push starts, until one is over.
-fn by_runs(repository: &Repository, flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
-    let script = step.script();
+fn by_runs(
+    repository: &Repository,
+    (flow, at): (&Flow, usize),
+    script: &str,
+    (file, span): (FileId, Span),
+    report: &mut Report<'_>,
+) -> bool {
     // To be told that it is not there is much cheaper than to be told where.
     if !script.contains("gh run list") {
-        return;
+        return false;
     }
     let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word));
     // What it starts itself, it may wait for.
     let own = ["gh workflow run", "dispatch", "gh run rerun"].iter().any(|word| script.contains(word));
-    let by_push = |flow: &Flow| flow.starts("push");
-    let only_push =
-        flow.model.events.iter().all(|event| matches!(&*event.name.text, "push" | "workflow_dispatch"));
-    if !loops || own || !script.contains("sleep") || !by_push(flow) || !only_push {
-        return;
+    if !loops || own || !script.contains("sleep") || !waits_by_push(flow) {
+        return false;
     }
     let listing = script.split("gh run list").nth(1).and_then(|rest| rest.lines().next());
-    let Some(listing) = listing else { return };
+    let Some(listing) = listing else { return false };
     let mut words = listing.split(|c: char| c.is_whitespace() || c == '=');
     let named = words.find(|word| matches!(*word, "--workflow" | "-w")).and_then(|_| words.next());
-    let Some(named) = named.map(|name| name.trim_matches(['"', '\''])) else { return };
+    let Some(named) = named.map(|name| name.trim_matches(['"', '\''])) else { return false };
     let is = |other: &Flow| other.path.rsplit('/').next() == Some(named) || other.run_name() == named;
     let flows = &repository.github.flows;
-    let Some(target) = flows.iter().find(|other| is(other) && !std::ptr::eq(*other, flow) && by_push(other))
-    else {
-        return;
-    };
+    let mut others = flows.iter().filter(|other| other.starts("push"));
+    let Some(target) = others.find(|other| is(other) && !std::ptr::eq(*other, flow)) else { return false };
     report
         .add(
-            flow.file,
-            step.span,
+            file,
+            span,
             format!(
                 "`{}` keeps a runner busy until the workflow `{}` is over",
                 flow.model.jobs[at].id.text,
@@ -318,4 +398,5 @@ fn by_runs(repository: &Repository, flow: &Flow, at: usize, step: &Step, report:
         ))
         .also(target.file, target.job_span(0), "the workflow that it waits for")
         .done();
+    true
 }

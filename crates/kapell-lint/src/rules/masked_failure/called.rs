@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use super::{LENIENT, Lost, Script, checks, plain, shells, short, ways};
+use super::{LENIENT, Lost, Script, checks, plain, shells, short, undelivered, unreturned, ways};
 use crate::{
     files::FileId,
     github::{
@@ -67,7 +67,7 @@ impl<'a> Called<'a> {
             let found = match command.program() {
                 "make" | "gmake" => self.recipe(script, command),
                 "npm" | "pnpm" | "yarn" | "bun" => self.package(script, command),
-                _ => self.script(script, command),
+                _ => self.script(script, command).or_else(|| self.python(script, command)),
             };
             let Some((file, span, lost)) = found.filter(|(file, ..)| self.told.insert(*file)) else {
                 continue;
@@ -125,7 +125,9 @@ impl<'a> Called<'a> {
         let shrugs = ["|| true", "|| :", "|| echo"].iter().any(|word| text.contains(word));
         // Only its end tells whether a check of its own is waited for by name.
         let leaves = text.contains("wait") && text.lines().any(|line| line.trim_end().ends_with('&'));
-        if !(goes_on || shrugs || leaves) || text.len() > 40_000 {
+        // A loop at the end of a pipe is no subshell in every shell.
+        let loops = text.contains("while ") && !["zsh", "ksh"].iter().any(|other| first.ends_with(other));
+        if !(goes_on || shrugs || leaves || loops) || text.len() > 40_000 {
             return None;
         }
         const GOES_ON: &str = "set +e\n";
@@ -140,6 +142,12 @@ impl<'a> Called<'a> {
                 facts.works.iter().any(|done| done.command == Some(at) && kinds.contains(&done.work.kind))
             };
             let command = &facts.commands[at];
+            if let Some(lost) = shells::in_loop_of_a_pipe(inner, at).filter(|_| loops) {
+                return Some((at, lost));
+            }
+            if let Some(lost) = undelivered::goes_on(inner, at).filter(|_| goes_on) {
+                return Some((at, lost));
+            }
             if !of(&[Kind::Test, Kind::Lint]) {
                 return None;
             }
@@ -159,6 +167,16 @@ impl<'a> Called<'a> {
         })?;
         let start = facts.commands[at].start - if goes_on { GOES_ON.len() } else { 0 };
         Some((file, line(text, start), lost))
+    }
+
+    /// A script of Python that throws away what its `main` returns.
+    fn python(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let by_name = matches!(command.program(), "python" | "python3");
+        let path = command.inner().get(usize::from(by_name)).filter(|path| path.ends_with(".py"))?;
+        let file = self.find(script.step, path)?;
+        let text = &*self.repository.files[file].text;
+        let (at, lost) = unreturned::lost(text)?;
+        Some((file, line(text, at), lost))
     }
 
     /// A script of the package that checks, and whose failure is lost in the command around it: `echo "$(npm run size)"`.
@@ -267,7 +285,8 @@ impl<'a> Called<'a> {
         {
             return None;
         }
-        let mut targets = words[1..].iter().filter(|word| checks(word) && Some(*word) != folder);
+        let mut targets =
+            words[1..].iter().filter(|word| (checks(word) || tries(word)) && Some(*word) != folder);
         targets.find_map(|target| {
             let (start, line) =
                 own_scripts::reached(text, target).into_iter().find_map(|name| let_pass(text, name))?;
@@ -279,6 +298,12 @@ impl<'a> Called<'a> {
             Some((file, self::line(text, start), Lost::new(Severity::High, message, hint)))
         })
     }
+}
+
+/// Tells whether a target of make tries out what was made, by its name; what its recipe runs tells the rest.
+fn tries(target: &str) -> bool {
+    const WORDS: &[&str] = &["integration", "unit", "unittest", "functional", "acceptance", "smoke", "spec"];
+    target.split(['-', '_', '/', ':']).any(|part| WORDS.contains(&part))
 }
 
 /// Returns where the line of a recipe begins that lets its check fail, and its command; what follows only speaks.
@@ -314,7 +339,7 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
     found
 }
 
-/// Tells whether a line of a recipe only shows something: it judges nothing.
+/// Tells whether a line of a recipe only shows something, or takes something away: it judges nothing.
 fn only_tells(line: &str) -> bool {
     [
         "echo ",
@@ -330,11 +355,24 @@ fn only_tells(line: &str) -> bool {
         "gcovr ",
         "open ",
         "xdg-open ",
+        "rm ",
+        "docker stop ",
+        "docker rm ",
+        "docker kill ",
     ]
     .iter()
     .any(|start| line.starts_with(start))
+        || takes_down(line)
         || ["| tail", "| head", "| cat", "| tee "].iter().any(|pipe| line.contains(pipe))
             && !line.contains("exit ")
+}
+
+/// Tells whether a line of a recipe only takes away what a check has worked with.
+fn takes_down(line: &str) -> bool {
+    let compose = ["docker compose ", "docker-compose ", "podman-compose ", "$(COMPOSE) ", "${COMPOSE} "];
+    let verbs = ["down", "stop", "rm", "kill"];
+    compose.iter().any(|start| line.starts_with(start))
+        && line.split_whitespace().any(|word| verbs.contains(&word))
 }
 
 /// Tells whether a line of the recipe of a check is the check: by what it runs, or since it is a program of the

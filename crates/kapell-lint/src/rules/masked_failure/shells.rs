@@ -109,7 +109,11 @@ pub(super) fn in_loop_of_a_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     let names = inside.flat_map(|other| &other.assigned).filter_map(|set| set.split_once('='));
     let name = names.map(|(name, _)| name.trim_end_matches('+')).filter(|_| alone).find(|name| {
         let forms = [format!("${name}"), format!("${{{name}}}"), format!("${{{name}:")];
-        all[end..].iter().any(|later| {
+        // What is set anew behind the loop has nothing to do with it.
+        let anew = |later: &&Command| {
+            later.assigned.iter().any(|set| set.split_once('=').is_some_and(|(own, _)| own == *name))
+        };
+        all[end..].iter().take_while(|later| !anew(later)).any(|later| {
             let judges = matches!(later.program(), "exit" | "test" | "[" | "[[");
             judges
                 && later
