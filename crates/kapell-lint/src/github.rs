@@ -379,8 +379,9 @@ impl Flow {
         self
     }
 
-    /// Takes what goes to a cluster that the job has started by itself for a set-up: it is gone with the runner.
-    fn with_own_cluster(mut self) -> Self {
+    /// Tells whether a job starts a cluster by itself, which is gone with the runner.
+    #[must_use]
+    pub fn has_own_cluster(&self, job: usize) -> bool {
         const STARTS: &[&str] =
             &["kind create", "minikube start", "k3d cluster create", "k3d ", "microk8s ", "ctlptl create"];
         const ACTIONS: &[&str] = &[
@@ -393,13 +394,17 @@ impl Flow {
             "minikube",
             "setup-crc",
         ];
-        const CLIENTS: &[&str] =
-            &["kubectl ", "helm ", "kustomize ", "helmfile ", "skaffold ", "flux ", "argocd ", "istioctl "];
-        let starts = |facts: &StepFacts| {
+        self.facts[job].iter().any(|facts| {
             facts.works.iter().any(|done| STARTS.iter().any(|start| done.text.starts_with(start)))
                 || facts.actions.iter().any(|name| ACTIONS.iter().any(|part| name.contains(part)))
-        };
-        let own: Vec<usize> = (0..self.facts.len()).filter(|&at| self.facts[at].iter().any(starts)).collect();
+        })
+    }
+
+    /// Takes what goes to a cluster that the job has started by itself for a set-up: it is gone with the runner.
+    fn with_own_cluster(mut self) -> Self {
+        const CLIENTS: &[&str] =
+            &["kubectl ", "helm ", "kustomize ", "helmfile ", "skaffold ", "flux ", "argocd ", "istioctl "];
+        let own: Vec<usize> = (0..self.facts.len()).filter(|&at| self.has_own_cluster(at)).collect();
         let Some(all) = Arc::get_mut(&mut self.facts) else { return self };
         for at in own {
             for done in all[at].iter_mut().flat_map(|facts| &mut facts.works) {

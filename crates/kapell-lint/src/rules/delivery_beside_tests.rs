@@ -5,7 +5,12 @@ mod across; // tests in another workflow that starts on the same push
 use kapell_spec::github::Step;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, Github, StepFacts, carry, intent, tools::Kind, world::World};
+use crate::github::{
+    Flow, Github, StepFacts, carry, intent,
+    script::Then,
+    tools::{self, Kind},
+    world::World,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -66,7 +71,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             let beside = flow.jobs().find(|&(other, job)| {
                 !flow.closures[other].contains(&at)
-                    && (tests(github, flow, other) || by_own_script(flow, other) || judges(flow, at, other))
+                    && (tests(github, flow, other)
+                        || by_own_script(flow, other)
+                        || judges(flow, at, other)
+                        || scans_before(flow, at, other))
                     && job.continue_on_error.is_none()
                     && github.deep(flow, other).iter().all(|(flow, job)| !carry::changes(flow, *job))
                     && together(flow, at, other)
@@ -231,6 +239,72 @@ fn judges(flow: &Flow, at: usize, judge: usize) -> bool {
             let own: Vec<String> = taken(up, at).collect();
             flow.closures[judge].contains(&up) && taken(up, judge).any(|name| own.contains(&name))
         })
+}
+
+/// Words in the name of a job that say that something waits for it.
+const HOLDS: &[&str] = &["gate", "block", "blocks", "blocking", "guard", "before"];
+
+/// Words in the name of a job of what it holds back.
+const HELD: &[&str] = &["release", "publish", "deploy", "promote", "ship", "rollout", "push"];
+
+/// Tells whether a job says by its name that it holds a delivery back, or looks for holes in the image that both it and the
+/// delivery take from one job, and fails if it finds some.
+fn scans_before(flow: &Flow, at: usize, scan: usize) -> bool {
+    let job = &flow.model.jobs[scan];
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let has =
+        |words: &[&str]| name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| words.contains(&part));
+    let scanned = |up: &usize| {
+        flow.closures[scan].contains(up)
+            && flow.facts[*up].iter().any(|facts| facts.does(Kind::Publish))
+            && flow.steps(scan).any(|(step, facts)| of_image(step, facts))
+    };
+    flow.steps(scan).any(|(step, facts)| fails_on_holes(step, facts))
+        && (has(HOLDS) && has(HELD) || flow.closures[at].iter().any(scanned))
+}
+
+/// Tells whether a step looks at an image.
+fn of_image(step: &Step, facts: &StepFacts) -> bool {
+    ["image-ref", "image", "image-name"].iter().any(|input| step.input(input).is_some())
+        || facts.commands.iter().any(|command| {
+            matches!(command.program(), "trivy" | "grype" | "snyk" | "docker")
+                && command.words.iter().any(|word| matches!(word.as_str(), "image" | "container" | "scout"))
+        })
+}
+
+/// Tells whether a step looks for known holes and fails if it finds some: by itself, or since it is told so.
+///
+/// Sources: `exit-code` of aquasecurity/trivy-action (0 by default) and `trivy --exit-code`, `fail-build` of
+/// anchore/scan-action (true by default), `grype --fail-on`; `cargo audit`, `npm audit` and `pip-audit` fail by themselves.
+fn fails_on_holes(step: &Step, facts: &StepFacts) -> bool {
+    const STRICT: &[&str] =
+        &["cargo audit", "cargo deny", "npm audit", "pnpm audit", "pip-audit", "govulncheck", "osv-scanner"];
+    if step.continue_on_error.is_some() || step.condition.is_some() {
+        return false;
+    }
+    let told = |name: &str| step.input(name).and_then(|text| text.literal());
+    let by_action = || {
+        step.is("aquasecurity/trivy-action") && told("exit-code").is_some_and(|code| code.trim() != "0")
+            || step.is("anchore/scan-action") && told("fail-build") != Some("false")
+            || step.action().is_some() && facts.actions.iter().any(|name| name.starts_with("snyk/actions/"))
+    };
+    let by_command = || {
+        facts.commands.iter().filter(|own| !own.asked && own.then == Then::End).any(|command| {
+            let flag = |name: &str| {
+                let at = command.words.iter().position(|word| word.starts_with(name))?;
+                let own = command.words[at].split_once('=').map(|(_, value)| value);
+                own.or_else(|| command.words.get(at + 1).map(String::as_str))
+            };
+            let plain = tools::plain_text(command);
+            match command.program() {
+                "trivy" => flag("--exit-code").is_some_and(|code| code != "0"),
+                "grype" => flag("--fail-on").is_some(),
+                _ => STRICT.iter().any(|start| plain.starts_with(start)),
+            }
+        })
+    };
+    by_action() || by_command()
 }
 
 /// Tells whether two jobs run for the same commit in a situation that is no pull request.

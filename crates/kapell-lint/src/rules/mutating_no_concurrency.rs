@@ -44,13 +44,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .filter(|event| flow.starts(event))
             .count()
             + usize::from(by_push);
-        let found: Vec<(usize, &str, kapell_spec::finding::Span)> =
-            flow.jobs().filter_map(|(at, _)| mutation(flow, at, pushed, starts)).collect();
+        let found: Vec<(usize, &str, kapell_spec::finding::Span)> = flow
+            .jobs()
+            .filter_map(|(at, job)| mutation(flow, at, pushed || overtaken(flow, job).is_some(), starts))
+            .collect();
         let [(at, what, span), rest @ ..] = &found[..] else { continue };
         let mild = found.iter().all(|(_, what, _)| *what == PAGES || *what == IMAGE);
         let lasts = found.iter().any(|(at, what, _)| *what == DEPLOYS && changes_what_lasts(flow, *at));
         let replaces = found.iter().any(|(_, what, _)| *what == REPLACES);
         let job = &flow.model.jobs[*at];
+        let overtaken = overtaken(flow, job);
+        let rare = !is_often(flow) && overtaken.is_none();
         let mut draft = report
             .add(
                 flow.file,
@@ -58,13 +62,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 format!("two runs of `{}` can {what} at the same time", job.id.text),
             )
             .also(flow.file, *span, "here")
-            .severity(match (mild, is_often(flow), lasts) {
+            .severity(match (mild, rare, lasts) {
                 (true, ..) => Severity::Low,
-                (_, true, true) => Severity::High,
-                (_, false, false) if !replaces => Severity::Low,
+                (_, false, true) => Severity::High,
+                (_, true, false) if !replaces => Severity::Low,
                 _ => Severity::Medium,
             })
             .hint("add a `concurrency` group with `cancel-in-progress: false`");
+        if let Some((minutes, most)) = overtaken.zip(job.timeout.as_ref()) {
+            let text = format!("a run may take so long, and the next starts after {minutes} minutes");
+            draft = draft.also(flow.file, most.span, text);
+        }
         for (at, what, _) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("can {what} too"));
         }
@@ -242,6 +250,35 @@ fn counts_up(text: &str) -> bool {
     COUNTS_UP.iter().any(|word| text.contains(word))
 }
 
+/// Returns how many minutes lie between two runs of a workflow that a clock starts, where its job says that one of them may
+/// take longer: the second starts while the first is at work.
+///
+/// Source: GitHub, "Events that trigger workflows", `schedule`, and "Workflow syntax", `jobs.<job_id>.timeout-minutes`.
+fn overtaken(flow: &Flow, job: &Job) -> Option<u32> {
+    let most: u32 = job.timeout.as_ref()?.literal()?.parse().ok()?;
+    let mut lines = flow.model.event("schedule")?.crons.iter();
+    lines.find_map(|cron| interval(&cron.text).filter(|minutes| *minutes < most))
+}
+
+/// Returns how many minutes lie between two times of a line of `cron`, where these are the same all day long.
+fn interval(cron: &str) -> Option<u32> {
+    let fields: Vec<&str> = cron.split_whitespace().collect();
+    let [minute, hour, "*", "*", _] = fields[..] else { return None };
+    let step = |field: &str, whole: u32| -> Option<u32> {
+        match field.strip_prefix("*/") {
+            Some(step) => step.parse().ok().filter(|step| *step > 0 && whole % step == 0),
+            None => (field == "*").then_some(1),
+        }
+    };
+    let listed = |field: &str| field.split(',').all(|part| part.parse::<u32>().is_ok());
+    match (step(minute, 60), hour) {
+        (Some(minutes), "*") => Some(minutes),
+        (None, hour) if listed(minute) && !minute.contains(',') => Some(60 * step(hour, 24)?),
+        (None, "*") if listed(minute) => Some(60 / minute.split(',').count() as u32),
+        _ => None,
+    }
+}
+
 /// Tells whether a job is for tests by its name.
 fn tests(job: &Job) -> bool {
     let name =
@@ -339,8 +376,12 @@ fn releases(flow: &Flow, at: usize) -> bool {
 }
 
 fn own_branch(script: &str) -> bool {
-    let own =
-        ["rebase", "checkout -b", "checkout -B", "switch -c", "switch -C", "push origin HEAD:", "push -u"];
+    let own = ["rebase", "checkout -b", "checkout -B", "switch -c", "switch -C", "push -u"];
+    // `HEAD:main` is one branch for all runs, `HEAD:$BRANCH` may be one for each.
+    let mut targets = script.split("push origin HEAD:").skip(1);
+    if targets.any(|rest| rest.split_whitespace().next().is_none_or(|target| target.contains(['$', '`']))) {
+        return true;
+    }
     let made = ["--orphan", "git init", "subtree split", "filter-branch", "gh-pages"];
     // What replaces a branch as a whole is right when the last run is; what is changed and replaced is that of one run.
     let forced = [" --force", " -f "].iter().any(|word| script.contains(word)) && !script.contains("--amend");

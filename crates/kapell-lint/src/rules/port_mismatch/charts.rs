@@ -1,5 +1,7 @@
 //! Names of ports in the templates of a Helm chart, which are no YAML before they are filled in.
 
+mod numbers; // of ports
+
 use std::collections::BTreeMap;
 
 use kapell_spec::finding::Span;
@@ -25,6 +27,7 @@ struct Chart<'a> {
 
 /// A service of a chart that sends to a port by a name which no container of the chart gives to one: it sends to nobody.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    numbers::check(repository, report);
     let mut charts: BTreeMap<&str, Chart<'_>> = BTreeMap::new();
     for &id in &repository.systems.charts {
         let file = &repository.files[id];

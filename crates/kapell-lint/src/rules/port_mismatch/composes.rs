@@ -161,7 +161,8 @@ fn deaf<'a>(
 ) -> Option<(&'a Service, Vec<u16>, Confidence)> {
     let service = compose.service(host).filter(|service| !service.partial)?;
     let image = || known_ports(repository, service).filter(|_| !chooses(service));
-    let (known, sure) = told_port(service).or_else(|| commanded_port(service)).or_else(image)?;
+    let (known, sure) =
+        told_port(service).or_else(|| commanded_port(service)).or_else(image).or_else(|| exposed(service))?;
     // A published port is one of those that the machine has, unless it is the same inside.
     let mut said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
     let listens = known.contains(&port) || said.any(|known| *known == port);
@@ -285,6 +286,12 @@ fn commanded_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
     listening(&service.command).map(|port| (vec![port], Confidence::High))
 }
 
+/// Returns the one port that a service says it listens on, where nothing else of it speaks of ports.
+fn exposed(service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    let alone = service.exposed.len() == 1 && service.ports.is_empty() && !chooses(service);
+    alone.then(|| (service.exposed.clone(), Confidence::Medium))
+}
+
 /// Returns the ports that the image of a service listens on, and how sure that is.
 fn known_ports(repository: &Repository, service: &Service) -> Option<(Vec<u16>, Confidence)> {
     if let Some((folder, file)) = &service.build {
@@ -294,8 +301,12 @@ fn known_ports(repository: &Repository, service: &Service) -> Option<(Vec<u16>, 
         let replaced = recipe.commanded && !service.command.is_empty();
         return (!ports.is_empty() && !recipe.variable && !replaced).then_some((ports, Confidence::Medium));
     }
-    let (name, _) = image_parts(service.image.as_ref()?);
+    let (name, tag) = image_parts(service.image.as_ref()?);
     let base = name.rsplit('/').next()?;
+    // Source: the recipes of php, variant `fpm`: `EXPOSE 9000`.
+    if base == "php" && tag.is_some_and(|tag| tag.split('-').any(|part| part == "fpm")) {
+        return Some((vec![9000], Confidence::Medium));
+    }
     let (_, port) = USUAL.iter().find(|(known, _)| *known == base)?;
     Some((vec![*port], Confidence::High))
 }

@@ -17,7 +17,7 @@ use crate::{
     rule::Report,
 };
 
-/// Programs, words with which they make something, and words with which they take it away.
+/// Programs, words with which they make something, and words with which they take it away: one, or two in a row.
 pub(super) type Lasting = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 /// What makes something that stays when the runner is gone, and what takes it away: the program, and a word of each.
@@ -68,6 +68,9 @@ const LASTING: &[Lasting] = &[
         &["delete", "terminate", "destroy", "remove"],
     ),
     (&["copilot"], &["init", "deploy"], &["delete"]),
+    (&["kubectl", "oc"], &["create namespace", "create ns"], &["delete namespace", "delete ns"]),
+    (&["oc"], &["new-project"], &["delete project"]),
+    (&["helm"], &["install", "--install"], &["uninstall", "delete"]),
     (&["kubectl"], &["cordon", "drain"], &["uncordon"]),
     (&["artisan", "php"], &["down"], &["up"]),
 ];
@@ -101,7 +104,9 @@ pub(super) fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
         let acted = of_action(step).map(|(program, _)| program);
         acted.into_iter().chain(facts.commands.iter().map(Command::program))
     });
-    let run: Vec<&str> = all.filter(|program| KNOWN.contains(program)).collect();
+    // What is in a cluster of its own is gone with it.
+    let gone = |program: &str| OF_CLUSTERS.contains(&program) && flow.has_own_cluster(at);
+    let run: Vec<&str> = all.filter(|program| KNOWN.contains(program) && !gone(program)).collect();
     LASTING.iter().filter(|(programs, ..)| programs.iter().any(|program| run.contains(program))).collect()
 }
 
@@ -109,7 +114,9 @@ pub(super) fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
 pub(in crate::rules) fn rents(flow: &Flow, at: usize) -> bool {
     let jobs = || flow.closures[at].iter().copied().chain([at]);
     jobs().any(|job| {
-        let made = lasting(flow, job);
+        let mut made = lasting(flow, job);
+        // A chart is mostly brought to stay.
+        made.retain(|(programs, ..)| !programs.contains(&"helm"));
         let makes = |facts: (&Step, &StepFacts)| {
             made.iter().any(|(programs, makes, _)| does(facts.0, facts.1, programs, makes))
         };
@@ -133,10 +140,22 @@ fn is_call(command: &Command, programs: &[&str], verbs: &[&str]) -> bool {
         true => kept().is_some(),
         false => {
             programs.contains(&command.program())
-                && command.words.iter().skip(1).take(5).any(|word| verbs.contains(&word.as_str()))
+                && (command.words.iter().skip(1).take(5).any(|word| verbs.contains(&word.as_str()))
+                    || two_in_a_row(command, verbs))
         }
     }
 }
+
+/// Tells whether a command has two words in a row that are one of the verbs: `kubectl -n a delete namespace b`.
+fn two_in_a_row(command: &Command, verbs: &[&str]) -> bool {
+    let pairs = verbs.iter().filter_map(|verb| verb.split_once(' '));
+    pairs.into_iter().any(|(first, second)| {
+        command.words.windows(2).skip(1).take(5).any(|pair| pair[0] == first && pair[1] == second)
+    })
+}
+
+/// Programs that speak to a cluster.
+const OF_CLUSTERS: &[&str] = &["kubectl", "oc", "helm"];
 
 /// Tells whether a step runs one of some programs with one of some words.
 fn does(step: &Step, facts: &StepFacts, programs: &[&str], verbs: &[&str]) -> bool {

@@ -64,13 +64,16 @@ fn key_of(
         None => {
             let near = |(other, keys): &&(&Manifest, &Vec<Box<str>>)| {
                 let near = is_slip(name, &other.name) || is_abbreviation(name, &other.name);
-                keys.contains(key) && near && other.is_beside(manifest)
+                // What a kustomization makes of files is made for the objects beside it.
+                let has = keys.contains(key) || keys.is_empty() && is_generated(&other.path);
+                has && near && other.is_beside(manifest)
             };
-            let Some((other, _)) = beside.iter().find(near) else {
+            let Some((other, keys)) = beside.iter().find(near) else {
                 return of_other_namespace(repository, report, manifest, (kind, kept), (name, *span));
             };
+            let what = if keys.is_empty() { "what is made" } else { "what has it" };
             let message = format!(
-                "`{}` takes the key `{key}` of the {kind} `{name}`, but what has it here is `{}`",
+                "`{}` takes the key `{key}` of the {kind} `{name}`, but {what} here is `{}`",
                 &*manifest.name, &*other.name
             );
             (message, other)
@@ -78,6 +81,11 @@ fn key_of(
     };
     let draft = report.add(manifest.file, *span, message);
     draft.also(other.file, other.name.span, format!("the {kind}")).done();
+}
+
+/// Tells whether a path is that of a kustomization.
+fn is_generated(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with("kustomization."))
 }
 
 /// What brings objects into another namespace than they name, or copies them there.
