@@ -202,7 +202,7 @@ fn cancelled_passes(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
 }
 
-/// One or two checks of the workflow are left out.
+/// Some checks of the workflow are left out.
 fn left_out(
     repository: &Repository,
     flow: &Flow,
@@ -232,7 +232,10 @@ fn left_out(
         .collect();
     // A name that promises all says more than the length of the list.
     let few = if found.named_strongly { 2 } else { 3 };
-    if listed < few || missing.is_empty() || missing.len() > 3 || missing.len() * few > listed {
+    // Where it is said that nothing is merged without it, it is for all that checks.
+    let demanded = super::aggregator_always_green::demanded(flow, at);
+    let most = if demanded { listed - 1 } else { listed / few };
+    if listed < few || missing.is_empty() || missing.len() > most.min(3) {
         return false;
     }
     let names: Vec<String> =
@@ -243,11 +246,7 @@ fn left_out(
             job.keys.get("needs").map_or(job.id.span, |key| key.span),
             format!("`{}` stands for {listed} checks and leaves out {}", job.id.text, names.join(" and ")),
         )
-        .severity(if super::aggregator_always_green::demanded(flow, at) {
-            Severity::High
-        } else {
-            Severity::Medium
-        })
+        .severity(if demanded { Severity::High } else { Severity::Medium })
         .confidence(Confidence::Medium)
         .hint("add it to `needs`, or say in a comment why it may fail");
     for other in missing {

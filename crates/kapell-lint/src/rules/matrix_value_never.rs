@@ -5,7 +5,7 @@ mod joint; // values that each occur, and never in one cell
 mod shards; // parts of tests that no cell runs
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
-use kapell_spec::github::{Expression, Matrix, Step};
+use kapell_spec::github::{Expression, Job, Matrix, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -62,6 +62,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         _ => (node, false),
                     };
                     let Some(mut found) = never(inner, &cells) else { return };
+                    if is_of_another(flow, at, &found) {
+                        return;
+                    }
                     found.negated ^= turned;
                     told = true;
                     let (span, job) = (expression.span(&flow.text), &*job.id.text);
@@ -198,6 +201,18 @@ impl Never {
     }
 }
 
+/// Tells whether objects in the matrix of another job have the value: jobs that do the same for other cells are copies of each
+/// other.
+fn is_of_another(flow: &Flow, at: usize, found: &Never) -> bool {
+    let has = |job: &Job| {
+        let cells = job.matrix.as_ref().and_then(|matrix| matrix.cells()).unwrap_or_default();
+        values(&found.axis, &cells)
+            .iter()
+            .any(|value| value.text().is_some_and(|text| text.eq_ignore_ascii_case(&found.literal)))
+    };
+    found.axis.contains('.') && flow.jobs().any(|(other, job)| other != at && has(job))
+}
+
 fn tell(draft: Draft<'_>, (found, grave): (&Never, bool), cells: &[Vec<(&str, &Value)>]) {
     let mut values: Vec<String> = values(&found.axis, cells)
         .iter()
@@ -217,13 +232,21 @@ fn tell(draft: Draft<'_>, (found, grave): (&Never, bool), cells: &[Vec<(&str, &V
         .done();
 }
 
+/// Returns the values of an axis, or those of one key of its objects: `config.name`.
 fn values<'a>(axis: &str, cells: &[Vec<(&str, &'a Value)>]) -> Vec<&'a Value> {
-    cells
-        .iter()
-        .filter_map(|cell| {
-            cell.iter().find(|(name, _)| name.eq_ignore_ascii_case(axis)).map(|(_, value)| *value)
-        })
-        .collect()
+    let (axis, key) = axis.split_once('.').map_or((axis, None), |(axis, key)| (axis, Some(key)));
+    let inner = |value: &'a Value| match (value, key) {
+        (value, None) => Some(value),
+        (Value::Object(object), Some(key)) => object.get(key).filter(|_| !object.is_open()),
+        _ => None,
+    };
+    let of = |cell: &Vec<(&str, &'a Value)>| {
+        cell.iter().find(|(name, _)| name.eq_ignore_ascii_case(axis)).map(|(_, value)| *value)
+    };
+    let found: Vec<&Value> = cells.iter().filter_map(of).collect();
+    let inside: Vec<&Value> = found.iter().filter_map(|value| inner(value)).collect();
+    // A key that some objects do not have is nothing there.
+    if inside.len() == found.len() { inside } else { Vec::new() }
 }
 
 /// Recognises a comparison that no cell fulfils.
@@ -291,6 +314,9 @@ fn axis_of(node: &Node) -> Option<String> {
     let reference = references.first().filter(|reference| reference.whole)?;
     match &reference.path[..] {
         [(base, _), (axis, _)] if base.eq_ignore_ascii_case("matrix") => Some((*axis).to_owned()),
+        [(base, _), (axis, _), (key, _)] if base.eq_ignore_ascii_case("matrix") => {
+            Some(format!("{axis}.{key}"))
+        }
         _ => None,
     }
 }

@@ -1,8 +1,11 @@
 //! A condition can never hold.
 
+mod choices; // times of a schedule, and options
 mod run_of; // the event of the run that a workflow waits for
 mod texts; // words that are taken for truth values
 mod values; // outputs, and what is written to them
+
+pub(super) use self::values::handed_on;
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
 use kapell_spec::{
@@ -70,6 +73,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             steps(flow, at, &mut told, report);
         }
         parts(flow, &told, report);
+        choices::check(flow, &told, report);
     }
 }
 

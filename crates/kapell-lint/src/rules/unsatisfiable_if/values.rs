@@ -55,7 +55,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
 }
 
 /// Returns the path of a comparison `==` or `!=`, whether it is the second, and the literal.
-fn compared(node: &Node) -> Option<(Vec<String>, bool, &Literal)> {
+pub(super) fn compared(node: &Node) -> Option<(Vec<String>, bool, &Literal)> {
     let NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), left, right } =
         &node.kind
     else {
@@ -230,7 +230,11 @@ fn said(step: &Step, name: &str) -> Option<Vec<String>> {
 }
 
 /// Returns the job, the step and the output that a job hands on as an output of its own, as it is.
-pub(super) fn handed_on<'a>(flow: &'a Flow, id: &str, name: &str) -> Option<(usize, &'a str, &'a str)> {
+pub(in crate::rules) fn handed_on<'a>(
+    flow: &'a Flow,
+    id: &str,
+    name: &str,
+) -> Option<(usize, &'a str, &'a str)> {
     let (at, job) = flow.jobs().find(|(_, job)| job.id.text.eq_ignore_ascii_case(id))?;
     let (_, value) = job.outputs.iter().find(|(known, _)| known.text.eq_ignore_ascii_case(name))?;
     let inner = value.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"))?;

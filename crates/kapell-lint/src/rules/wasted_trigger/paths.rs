@@ -108,7 +108,10 @@ fn look(repository: &Repository, flow: &Flow, event: &Event, report: &mut Report
         && asked.iter().all(|item| beside(&item).len() > 1);
     let gone_to = |item: &&Name| goes_to(flow, fixed(&item.text));
     let moved = moved(&repository.files, flow, &asked);
-    let known = near.is_some() || moved.is_some() || certain && (whole || other);
+    let known = near.is_some()
+        || moved.is_some()
+        || certain && (whole || other)
+        || whole && works(&repository.files, flow);
     if !known || asked.iter().any(gone_to) {
         return;
     }
@@ -202,6 +205,19 @@ fn goes_to(flow: &Flow, folder: &str) -> bool {
         flow.model.events.iter().flat_map(|event| &event.filters).map(|filter| filter.span.range()).collect();
     let mut all = flow.text.match_indices(folder).map(|(at, _)| at);
     all.any(|at| whole(at) && !filters.iter().any(|filter| filter.contains(&at)))
+}
+
+/// Tells whether the steps of a workflow name a folder below another one that is there: what they are for is no part that a
+/// copy lacks.
+fn works(files: &Files, flow: &Flow) -> bool {
+    let split = |c: char| !(c.is_ascii_alphanumeric() || "/-_.".contains(c));
+    let steps = flow.model.jobs.iter().flat_map(|job| &job.steps);
+    let texts = steps.filter_map(|step| flow.text.get(step.span.range()));
+    texts.flat_map(|text| text.split(split)).any(|word| {
+        let mut parts = word.trim_start_matches("./").split('/').filter(|part| !part.is_empty());
+        let (Some(first), Some(second)) = (parts.next(), parts.next()) else { return false };
+        !first.starts_with('.') && !second.starts_with('.') && files.exists(&format!("{first}/{second}"))
+    })
 }
 
 /// Returns the folders at the same height as another one.
