@@ -182,6 +182,8 @@ impl<'a> Parts<'a> {
             || self.name == bake::TARGETS
             || self.name.ends_with(".nomad.hcl")
             || self.is_proxy()
+            // What the templates of a chart share.
+            || self.extension == "tpl" && self.within(&["templates"])
     }
 }
 

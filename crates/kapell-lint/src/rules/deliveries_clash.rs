@@ -1,6 +1,7 @@
 //! Two workflows deliver to one place: the later one takes away what the other brought, or fails.
 
 mod branch; // of pages
+mod resets; // what another workflow takes away
 
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
@@ -29,6 +30,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     buckets(repository, report);
     branch::check(repository, report);
     packages(repository, report);
+    resets::check(repository, report);
 }
 
 /// A folder that is made the same as another one.

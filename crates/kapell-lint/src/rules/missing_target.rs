@@ -3,6 +3,7 @@
 mod commands;
 mod objects;
 mod scripts;
+mod values; // of charts
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -28,6 +29,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     commands::check(repository, report);
     scripts::check(repository, report);
+    values::check(repository, report);
     objects::scaled(repository, report);
     objects::parts(repository, report);
 }

@@ -1,5 +1,6 @@
 //! An output is read that its step never sets.
 
+mod cells; // outputs that each cell of a matrix sets
 mod filters; // outputs that are named by what an action is given
 mod needs; // outputs of other jobs
 
@@ -68,6 +69,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             filters::check(repository, flow, at, report);
+            cells::check(flow, at, report);
             of_another_job(flow, at, report);
             steps::check(flow, at, report);
             needs::check(&repository.github, flow, at, report);
