@@ -1,7 +1,7 @@
 //! Which files of a directory count, and reading them within bounds.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -191,20 +191,13 @@ impl Seen {
             SCRIPTS.iter().any(|end| word.ends_with(end)).then_some(word)
         });
         let mut named: BTreeSet<String> = called.map(str::to_owned).collect();
-        let workflows = texts(&|path| {
-            path.starts_with(".github/workflows/") && (path.ends_with(".yml") || path.ends_with(".yaml"))
-        });
-        let run = workflows.iter().flat_map(|text| words(text)).filter_map(|word| {
-            let word = word.trim_start_matches("./");
-            let (folders, name) = word.rsplit_once('/')?;
-            let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-            let shell = ending.is_none_or(|ending| matches!(ending, "sh" | "bash"));
-            (!folders.is_empty() && shell).then_some(word)
-        });
-        let run: BTreeSet<&str> = run.collect();
-        let is_script =
-            |path: &&String| run.contains(path.as_str()) && begins_as_script(&root.join(path.as_str()));
-        named.extend(self.others.iter().filter(is_script).cloned());
+        let perhaps: HashSet<&str> =
+            self.others.iter().map(String::as_str).filter(|path| may_be_shell(path)).collect();
+        // Where no file could be meant, no workflow is read for that.
+        let workflows = if perhaps.is_empty() { Vec::new() } else { texts(&is_workflow) };
+        let run = workflows.iter().flat_map(|text| paths(text)).map(|word| word.trim_start_matches("./"));
+        let run = run.filter(|word| perhaps.contains(word) && begins_as_script(&root.join(word)));
+        named.extend(run.map(str::to_owned));
         if named.is_empty() {
             return;
         }
@@ -304,9 +297,43 @@ fn is_longer(path: &Path, limit: u64) -> bool {
     fs::metadata(path).is_ok_and(|about| about.len() > limit)
 }
 
+fn is_workflow(path: &str) -> bool {
+    path.starts_with(".github/workflows/") && (path.ends_with(".yml") || path.ends_with(".yaml"))
+}
+
+/// Tells whether a file in a folder may be a script of a shell, by its ending or for want of one.
+fn may_be_shell(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(_, name)| {
+        name.rsplit_once('.').is_none_or(|(_, ending)| matches!(ending, "sh" | "bash"))
+    })
+}
+
+/// Ends a word that may be a path.
+fn is_border(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | ';' | '&' | '|' | '(' | ')')
+}
+
 /// Returns the words of a text that may be paths.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c.is_whitespace() || "\"'\\;&|()".contains(c))
+    text.split(is_border)
+}
+
+/// Returns those of the words of a text that name a folder.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let slash = rest.find('/')?;
+        let start = rest[..slash].rfind(is_border).map_or(0, |at| at + first_len(&rest[at..]));
+        let end = rest[slash..].find(is_border).map_or(rest.len(), |at| slash + at);
+        let word = &rest[start..end];
+        rest = &rest[end..];
+        Some(word)
+    })
+}
+
+/// How many bytes the first character has.
+fn first_len(text: &str) -> usize {
+    text.chars().next().map_or(0, char::len_utf8)
 }
 
 /// Tells whether a file is a script of a shell, by its first line.
@@ -345,4 +372,42 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
         return Err(format!("longer than {limit} bytes"));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_name_a_folder_are_found_between_all_kinds_of_borders() {
+        let found: Vec<_> = paths("run: (./ci/a.sh;x/b)\u{a0}c/d \"e/f\"|g\nno word\n/h/").collect();
+        assert_eq!(found, ["./ci/a.sh", "x/b", "c/d", "e/f", "/h/"]);
+        assert_eq!(paths("").chain(paths("a b")).count(), 0);
+        let text = "a/b &&c/d\te '/'";
+        let split: Vec<_> = words(text).filter(|word| word.contains('/')).collect();
+        assert_eq!(paths(text).collect::<Vec<_>>(), split);
+    }
+
+    #[test]
+    fn scripts_of_a_shell_that_workflows_name_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let run = "run: ./hack/roll && hack/data $(hack/of.bash)\n  echo ops/tool.py";
+        write(".github/workflows/ci.yml", run);
+        write("hack/roll", "#!/bin/sh\n");
+        write("hack/of.bash", "#!/usr/bin/env bash\n");
+        write("hack/data", "1 2 3\n");
+        write("hack/unnamed", "#!/bin/sh\n");
+        write("ops/tool.py", "#!/bin/sh\n");
+        let is_yaml = |path: &str| path.ends_with(".yml");
+        let seen = Seen::below(dir.path(), &is_yaml, Bounds::default()).unwrap();
+        let wanted: Vec<_> = seen.wanted().map(|(path, _)| path).collect();
+        assert_eq!(wanted, [".github/workflows/ci.yml", "hack/of.bash", "hack/roll"]);
+        let others: Vec<_> = seen.others().collect();
+        assert_eq!(others, ["hack/data", "hack/unnamed", "ops/tool.py"]);
+    }
 }

@@ -280,6 +280,11 @@ static EACH_ALONE: &[&Rule] = &[
     &repeat_without_goal::RULE,
     &result_in_template::RULE,
     &sequential_independent::RULE,
+    &shallow_history::RULE,
+    &masked_check::RULE,
+    &input_before_output::RULE,
+    &cache_no_restore_keys::RULE,
+    &unknown_key::RULE,
 ];
 
 /// Tells whether a rule looks at each file by itself, and at each workflow with those that it is

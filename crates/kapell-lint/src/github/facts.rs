@@ -194,6 +194,10 @@ pub(super) fn has_live_database(workflow: &Workflow, job: &Job, step: &Step) -> 
     const TRIED: &[&str] = &["TEST", "PREVIEW", "SHADOW", "LOCAL", "E2E"];
     const BASES: &[&str] = &["DATABASE", "DB_", "_DB", "POSTGRES", "MYSQL", "DSN"];
     let secret = |(name, value): &(Name, Text)| {
+        // Few variables are given by an expression.
+        if !value.text.contains("${{") {
+            return false;
+        }
         let both = format!("{} {}", name.text, value.text).to_ascii_uppercase();
         both.contains("SECRETS.")
             && BASES.iter().any(|word| both.contains(word))

@@ -132,6 +132,19 @@ fn by_action<'a>(flow: &'a Flow, step: &'a Step) -> Option<Brought<'a>> {
     })
 }
 
+/// Tells whether a workflow starts from what is on the branch of pages.
+fn goes_on_from_pages(text: &str) -> bool {
+    let starts = [
+        "worktree add",
+        "checkout gh-pages",
+        "switch gh-pages",
+        "ref: gh-pages",
+        "-b gh-pages",
+        "--branch gh-pages",
+    ];
+    starts.iter().any(|word| text.contains(word)) && !text.contains("--orphan")
+}
+
 /// Reads what a command pushes to the branch of pages, in a workflow that goes on from what is there.
 fn by_command<'a>(flow: &'a Flow, step: &'a Step, command: &'a Command) -> Option<Brought<'a>> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
@@ -140,18 +153,7 @@ fn by_command<'a>(flow: &'a Flow, step: &'a Step, command: &'a Command) -> Optio
     };
     let forced = |word: &&str| matches!(*word, "-f" | "--delete" | "-d") || word.starts_with("--force");
     let pushes = words.starts_with(&["git", "push"]) && words.iter().any(to) && !words.iter().any(forced);
-    let goes_on = [
-        "worktree add",
-        "checkout gh-pages",
-        "switch gh-pages",
-        "ref: gh-pages",
-        "-b gh-pages",
-        "--branch gh-pages",
-    ]
-    .iter()
-    .any(|word| flow.text.contains(word))
-        && !flow.text.contains("--orphan");
-    (pushes && goes_on).then(|| Brought {
+    (pushes && goes_on_from_pages(&flow.text)).then(|| Brought {
         flow,
         span: flow.script_line(step, command.start, ""),
         branch: PAGES,

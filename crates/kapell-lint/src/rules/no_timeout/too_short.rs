@@ -163,9 +163,12 @@ impl Taken {
 fn is_long(job: &str, command: &Command) -> bool {
     const GIVES: &[&str] = &["token", "cert", "key", "lease", "session", "login", "ttl", "create", "grant"];
     let own = command.inner().first().is_some_and(|first| first.contains('/') && !first.starts_with("/usr"));
+    if !own {
+        return false;
+    }
     let lower = job.to_ascii_lowercase();
     let text = command.text().to_ascii_lowercase();
-    own && LONG.iter().any(|word| lower.contains(word) || text.contains(word))
+    LONG.iter().any(|word| lower.contains(word) || text.contains(word))
         && !GIVES.iter().any(|word| text.contains(word))
 }
 
