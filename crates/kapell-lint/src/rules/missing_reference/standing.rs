@@ -19,6 +19,8 @@ pub(super) fn is_missing(repository: &Repository, asset: &Asset, reference: &Ref
     let own = asset.scope == Scope::Repository && file.path.starts_with(".claude/");
     own && !folder.starts_with(['.', '/'])
         && !repository.files.exists(folder)
+        // Its folder may be a repository of its own, which was not fetched.
+        && !repository.files.exists(".gitmodules")
         && is_standing(&file.text, reference.span.start as usize)
         && !is_spoken_of(repository, asset, folder)
         && names_what_is_here(repository, asset)

@@ -46,7 +46,8 @@ const CARES: &[&str] = &[
 ];
 
 /// Words of a text that is about what people use.
-const PRODUCTION: &[&str] = &["prod ", "production", "-n prod", "prod`", "prod\n", "live"];
+const PRODUCTION: &[&str] =
+    &["prod ", "production", "-n prod", "prod`", "prod\n", " is live", "go live", "goes live"];
 
 /// How many of its steps have to change what runs.
 const STEPS_MIN: usize = 2;

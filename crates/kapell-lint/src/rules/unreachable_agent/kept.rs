@@ -182,6 +182,7 @@ const CLOSED: &[&str] = &[
     "not call",
     "not be ",
     "not to be ",
+    "not use directly",
     "n't invoke",
 ];
 
