@@ -353,6 +353,20 @@ const ASKED: &[&str] = &[
 /// How often one session has to ask the same before that is told.
 const ASKED_MIN: usize = 3;
 
+/// What adds to a change that others look at.
+const ADDS: &[&str] = &["push", "amend", "rebase", "merge ", "commit it", "commit the", "commit and"];
+
+/// Tells whether a service says the same from the first time that it is asked to the last: not of the state of a change, nor of a
+/// change that is added to in between.
+fn lasts(what: &str, text: &str, (first, last): (Span, Span)) -> bool {
+    let between = text.get(first.end as usize..last.start as usize).unwrap_or_default().to_ascii_lowercase();
+    let of_change = ["gh pr ", "glab mr "].iter().any(|start| what.starts_with(start));
+    let state = ["state", "status", "checks", "mergeable", "reviewdecision"];
+    let lower = what.to_ascii_lowercase();
+    !state.iter().any(|word| lower.contains(word))
+        && !(of_change && ADDS.iter().any(|word| between.contains(word)))
+}
+
 /// Tells whether a command in marks is one that the line itself begins to order, and not a prompt: `Run `x`, and give it to the agent`.
 fn is_own_order(text: &str, mark: Span) -> bool {
     let before = &text[line::start(text, mark.start as usize)..mark.start as usize];
@@ -394,7 +408,9 @@ fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
         }
     }
     // What else the same steps ask is one habit.
-    let mut again = asked.into_iter().filter(|(_, places)| places.len() >= ASKED_MIN);
+    let mut again = asked.into_iter().filter(|(what, places)| {
+        places.len() >= ASKED_MIN && lasts(what, text, (places[0], places[places.len() - 1]))
+    });
     let Some((what, mut places)) = again.next() else { return };
     let rest: Vec<Vec<Span>> = again.map(|(_, places)| places).collect();
     let more = if rest.is_empty() { "" } else { " and more" };
