@@ -1,5 +1,7 @@
 //! A job that stands for all others is green whatever they did.
 
+mod by_script; // of the repository
+
 use kapell_spec::github::Condition;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -222,6 +224,7 @@ fn asks_its_own_steps(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            by_script::check(repository, flow, at, report);
             if asks_its_own_steps(flow, at, report) {
                 continue;
             }

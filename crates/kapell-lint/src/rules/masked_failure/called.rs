@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use kapell_spec::{finding::Span, github::Step};
+use kapell_spec::{
+    finding::Span,
+    github::{Step, Text},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::{LENIENT, Lost, Script, checks, plain, shells, short, undelivered, unreturned, ways};
@@ -39,6 +42,20 @@ fn functions_only_speak(text: &str) -> bool {
         rest = &rest[close..];
     }
     true
+}
+
+/// Finds the ways of a step's own script in one that ends at the first failure, too.
+fn of_strict(script: Script<'_>, at: usize) -> Option<Lost> {
+    let lost = plain::lost(script, at).or_else(|| ways::lost(script, at))?;
+    let piped = lost.message.split_once(": the shell `sh` has no `pipefail`");
+    Some(match piped {
+        Some((message, _)) => Lost {
+            message: format!("{message}: the script sets no `pipefail`"),
+            hint: "begin the script with `set -eo pipefail`".into(),
+            ..lost
+        },
+        None => lost,
+    })
 }
 
 /// What steps call, each read once.
@@ -127,7 +144,12 @@ impl<'a> Called<'a> {
         let leaves = text.contains("wait") && text.lines().any(|line| line.trim_end().ends_with('&'));
         // A loop at the end of a pipe is no subshell in every shell.
         let loops = text.contains("while ") && !["zsh", "ksh"].iter().any(|other| first.ends_with(other));
-        if !(goes_on || shrugs || leaves || loops) || text.len() > 40_000 {
+        // One that ends at the first failure is what a step runs: the same ways are open to it.
+        let strict = !goes_on
+            && ["set -e", "set -o errexit"].iter().any(|word| text.contains(word))
+            && !["set +e", "trap "].iter().any(|word| text.contains(word))
+            && functions_only_speak(text);
+        if !(goes_on || shrugs || leaves || loops || strict) || text.len() > 40_000 {
             return None;
         }
         const GOES_ON: &str = "set +e\n";
@@ -136,6 +158,8 @@ impl<'a> Called<'a> {
         let mut step = script.step.clone();
         step.run.as_mut()?.text = whole.into();
         step.name = None;
+        // What the step says of its shell is nothing to the script.
+        step.shell = step.run.clone().map(|run| Text { text: "sh".into(), ..run });
         let inner = Script { step: &step, facts: &facts, ..script };
         let (at, lost) = (0..facts.commands.len()).find_map(|at| {
             let of = |kinds: &[Kind]| {
@@ -152,6 +176,9 @@ impl<'a> Called<'a> {
                 return None;
             }
             if let Some(lost) = ways::in_background(inner, at).filter(|_| leaves) {
+                return Some((at, lost));
+            }
+            if strict && let Some(lost) = of_strict(inner, at) {
                 return Some((at, lost));
             }
             if command.depth > 0 {
@@ -279,10 +306,8 @@ impl<'a> Called<'a> {
         );
         let file = self.find(script.step, &path)?;
         let text = &*self.repository.files[file].text;
-        if !["\t-", "\t@-", "|| true\n", "|| :\n", "|| exit 0\n", "; true\n"]
-            .iter()
-            .any(|part| text.contains(part))
-        {
+        let signs = ["\t-", "\t@-", "|| true\n", "|| :\n", "|| exit 0\n", "; true\n", " | "];
+        if !signs.iter().any(|part| text.contains(part)) {
             return None;
         }
         let mut targets =
@@ -290,9 +315,14 @@ impl<'a> Called<'a> {
         targets.find_map(|target| {
             let (start, line) =
                 own_scripts::reached(text, target).into_iter().find_map(|name| let_pass(text, name))?;
-            let (why, hint) = match text[start..].starts_with('-') || text[start..].starts_with("@-") {
-                true => ("its line begins with `-`", "drop the `-`"),
-                false => ("its line ends well whatever happens", "drop what follows the command"),
+            let dashed = text[start..].starts_with('-') || text[start..].starts_with("@-");
+            let (why, hint) = match (dashed, is_piped(text, line)) {
+                (true, _) => ("its line begins with `-`", "drop the `-`"),
+                (_, true) => (
+                    "the shell of make has no `pipefail`",
+                    "set `SHELL := bash` and `.SHELLFLAGS := -eo pipefail -c`",
+                ),
+                _ => ("its line ends well whatever happens", "drop what follows the command"),
             };
             let message = format!("`{line}` can fail and `make {target}` goes on: {why}");
             Some((file, self::line(text, start), Lost::new(Severity::High, message, hint)))
@@ -329,7 +359,7 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
         }
         let bare = own.trim_start_matches(['-', '@']).trim();
         let shrugged = ["|| true", "|| :", "|| exit 0", "; true"].iter().any(|end| bare.ends_with(end));
-        if (own.starts_with('-') || shrugged) && is_check(bare) {
+        if (own.starts_with('-') || shrugged || is_piped(text, bare)) && is_check(bare) {
             found = Some((at + 1, bare));
         } else if !only_tells(bare) {
             // A later line may judge.
@@ -337,6 +367,23 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
         }
     }
     found
+}
+
+/// Tells whether a line of a recipe is a test whose failure is lost in a pipe: `sh`, by which make runs it, has no `pipefail`.
+///
+/// Source: GNU make, manual, "Choosing the Shell": `/bin/sh` unless `SHELL` says otherwise.
+fn is_piped(text: &str, line: &str) -> bool {
+    if !line.contains(" | ") || line.ends_with('\\') || text.contains("pipefail") {
+        return false;
+    }
+    let facts = facts::of_text(line);
+    let all = &facts.commands;
+    let tests =
+        |at: usize| facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Test);
+    let Some(at) = (0..all.len()).find(|&at| all[at].then == Then::Pipe && tests(at)) else { return false };
+    // A part of a list may be judged by the next one.
+    let rest = &all[at + 1..];
+    rest.iter().all(plain::shows) && rest.iter().rev().skip(1).all(|part| part.then == Then::Pipe)
 }
 
 /// Tells whether a line of a recipe only shows something, or takes something away: it judges nothing.

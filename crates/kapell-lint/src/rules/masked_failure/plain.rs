@@ -202,7 +202,7 @@ const RENDERS: &[&str] = &[
 ];
 
 /// Tells whether a command behind a bar is content with whatever comes through it.
-fn shows(command: &Command) -> bool {
+pub(super) fn shows(command: &Command) -> bool {
     let words = &command.words;
     let asks = |word: &String| {
         word.starts_with("-e")

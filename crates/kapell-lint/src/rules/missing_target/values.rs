@@ -17,44 +17,67 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (step, facts) in flow.jobs().flat_map(|(job, _)| flow.steps(job)) {
             for command in &facts.commands {
-                let at = (flow.file, flow.script_line(step, command.start, ""));
-                of_helm(files, command, at, report);
+                let Some(unread) = of_helm(files, command) else { continue };
+                let run = step.run.as_ref().map_or(step.span, |run| run.span);
+                unread.tell((flow.file, line_of(&flow.text, run, &unread.key)), report);
             }
             for script in own_scripts::of_step(files, step, facts) {
                 let Some(file) = script.file else { continue };
-                for command in &script.facts.commands {
-                    let line = files[file].line(command.start as u32);
-                    of_helm(files, command, (file, files[file].line_span(line)), report);
+                for unread in script.facts.commands.iter().filter_map(|command| of_helm(files, command)) {
+                    let text = &files[file].text;
+                    unread.tell((file, line_of(text, Span::new(0, text.len()), &unread.key)), report);
                 }
             }
         }
     }
 }
 
-fn of_helm(files: &Files, command: &Command, (file, span): (FileId, Span), report: &mut Report<'_>) {
+/// Returns the line within a span that sets a key, as it is written; the lines of a script may have been joined.
+fn line_of(text: &str, within: Span, key: &str) -> Span {
+    let raw = text.get(within.range()).unwrap_or_default();
+    let Some(at) = raw.find(&format!("{key}=")) else { return within };
+    let start = raw[..at].rfind('\n').map_or(0, |end| end + 1);
+    let end = raw[at..].find('\n').map_or(raw.len(), |end| at + end);
+    let lead = raw[start..end].len() - raw[start..end].trim_start().len();
+    let from = within.start as usize;
+    Span::new(from + start + lead, from + start + raw[start..end].trim_end().len())
+}
+
+/// A value that a command sets and its chart does not know.
+struct Unread {
+    folder: String,
+    key: String,
+    like: Option<String>,
+}
+
+impl Unread {
+    fn tell(&self, (file, span): (FileId, Span), report: &mut Report<'_>) {
+        let Self { folder, key, like } = self;
+        let message =
+            format!("`{folder}` neither has nor reads the value `{key}`: to set it changes nothing");
+        let hint = match like {
+            Some(like) => format!("there is `{like}`: set that"),
+            None => "set a value that a template reads".to_owned(),
+        };
+        report.add(file, span, message).hint(hint).done();
+    }
+}
+
+fn of_helm(files: &Files, command: &Command) -> Option<Unread> {
     let words = command.inner();
     let brings = |word: &String| matches!(word.as_str(), "upgrade" | "install" | "template");
     if command.program() != "helm" || !words.iter().take(4).any(brings) {
-        return;
+        return None;
     }
     let keys = set(words);
     let plain = |word: &&String| !word.starts_with('-') && !word.contains(['$', '=']);
-    let charts =
+    let paths =
         words.iter().skip(1).filter(plain).map(|word| word.trim_start_matches("./").trim_end_matches('/'));
-    let mut charts = charts.filter(|path| files.find(&format!("{path}/values.yaml")).is_some());
-    let Some((folder, chart)) = charts.next().and_then(|path| Some((path, Chart::read(files, path)?))) else {
-        return;
-    };
-    let Some(key) = keys.into_iter().find(|key| !chart.knows(key)) else { return };
-    let draft = report.add(
-        file,
-        span,
-        format!("`{folder}` neither has nor reads the value `{key}`: to set it changes nothing"),
-    );
-    match chart.like(key) {
-        Some(like) => draft.hint(format!("there is `{like}`: set that")).done(),
-        None => draft.hint("set a value that a template reads").done(),
-    }
+    let mut charts = paths.filter(|path| files.find(&format!("{path}/values.yaml")).is_some());
+    let folder = charts.next().filter(|_| !keys.is_empty())?;
+    let chart = Chart::read(files, folder)?;
+    let key = keys.into_iter().find(|key| !chart.knows(key))?;
+    Some(Unread { folder: folder.to_owned(), key: key.to_owned(), like: chart.like(key) })
 }
 
 /// Returns the plain keys that a command of Helm sets.
