@@ -23,7 +23,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.github.with_steps() {
         for (at, job) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
                 if step.run.is_none() {

@@ -47,6 +47,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 by_action(flow, at, step, report);
                 by_script(flow, at, step, report);
                 for_itself(flow, at, (step, facts), report);
+                for_all(flow, at, step, report);
                 let own = (flow.file, step.span);
                 if !by_runs(repository, (flow, at), step.script(), own, report) && waits_by_push(flow) {
                     by_called(repository, (flow, at), (step, facts), report);
@@ -311,6 +312,29 @@ fn for_itself(flow: &Flow, at: usize, (step, facts): (&Step, &StepFacts), report
         )
         .severity(Severity::High)
         .hint("start it with `workflow_run`, let the merge wait with `gh pr merge --auto`, or ask with `--required`")
+        .done();
+}
+
+/// An action that waits for all checks of the commit where nothing leaves its own job out.
+///
+/// Source: lewagon/wait-on-check-action, "Parameters", `running-workflow-name`: the check that is not to be waited for.
+fn for_all(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+    const SOME: &[&str] = &["check-name", "check-regexp", "running-workflow-name", "ignore-checks"];
+    let own = ["push", "pull_request"];
+    let starts = flow.model.events.iter().all(|event| own.contains(&&*event.name.text));
+    let all = step.is("lewagon/wait-on-check-action") && SOME.iter().all(|name| step.input(name).is_none());
+    if !all || !starts || flow.model.events.is_empty() || flow.text.contains("<<") {
+        return;
+    }
+    let id = &flow.model.jobs[at].id.text;
+    report
+        .add(
+            flow.file,
+            step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
+            format!("`{id}` waits for itself: its own check is one of all those of the commit"),
+        )
+        .severity(Severity::High)
+        .hint(format!("give `running-workflow-name: {id}`, or name the checks that are waited for"))
         .done();
 }
 

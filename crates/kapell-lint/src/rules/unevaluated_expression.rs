@@ -42,7 +42,7 @@ const TEXTS: &[&str] =
     &["script", "run", "body", "template", "content", "config", "commands", "prompt", "message", "payload"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.github.with_steps() {
         for (_, job) in flow.jobs() {
             let given = job.steps.iter().flat_map(|step| step.with.iter().chain(&step.env));
             let texts: Vec<&(Name, Text)> =

@@ -44,10 +44,20 @@ fn of_step(flow: &Flow, step: &Step, (path, action): (&str, &LocalAction), repor
             span,
             format!("`{path}` asks for {listed}, which this step does not give: it is empty there"),
         )
-        .severity(Severity::High)
+        .severity(if missing.iter().any(|input| is_key(&input.name.text)) {
+            Severity::High
+        } else {
+            Severity::Medium
+        })
         .also(action.file, first.name.span, "asked for here, without a default")
         .hint(format!("give {listed} under `with:`: a composite action runs without what it asks for"))
         .done();
+}
+
+/// Tells whether an input is a key to something, by its name: nothing lets in who has none.
+fn is_key(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["token", "key", "secret", "password", "credential"].iter().any(|word| name.contains(word))
 }
 
 /// Tells whether an action takes an input as it is: neither asks whether it is there nor has something in its place.

@@ -120,7 +120,10 @@ impl<'a> Chart<'a> {
             .map(|(_, file)| &*file.text)
             .collect();
         // What is filled in a second time may read any value.
-        let open = unread || templates.is_empty() || templates.iter().any(|text| text.contains("tpl "));
+        let open = unread
+            || calls_others(&templates)
+            || templates.is_empty()
+            || templates.iter().any(|text| text.contains("tpl ") || text.contains("include ("));
         let (tree, _) = values.yaml();
         let values = &tree.as_ref().filter(|tree| tree.complete && !open)?.root;
         values.entries()?;
@@ -143,6 +146,18 @@ impl<'a> Chart<'a> {
         let mut like = found.into_iter().filter(|path| path.ends_with(&end));
         like.next().filter(|_| like.next().is_none())
     }
+}
+
+/// Tells whether templates take in one that none of them defines: one of a library, which may read any value.
+fn calls_others(templates: &[&str]) -> bool {
+    let named = |word: &'static str| {
+        templates.iter().flat_map(move |text| text.split(word).skip(1)).filter_map(|rest| {
+            let rest = rest.trim_start().strip_prefix('"')?;
+            rest.split_once('"').map(|(name, _)| name)
+        })
+    };
+    let defined: Vec<&str> = named("define").collect();
+    named("include").chain(named("template")).any(|name| !defined.contains(&name))
 }
 
 /// Tells whether values have a key. What is empty, or a list, may be filled with anything.

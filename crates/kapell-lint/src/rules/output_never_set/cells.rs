@@ -12,18 +12,22 @@ use crate::{github::Flow, rule::Report};
 /// that sets one decides; the order of cells is not guaranteed.
 pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    if job.matrix.is_none() {
-        return;
-    }
     for expression in job.expressions.iter().filter(|expression| expression.says("needs")) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let ["needs", id, "outputs", output] = path[..] else { continue };
-            let Some((from, step, _)) = handed_on(flow, id, output) else { continue };
-            let Some(axis) = overwritten(flow, from, step, job) else { continue };
+            let Some((from, step, own)) = handed_on(flow, id, output) else { continue };
+            if from == at {
+                continue;
+            }
+            let gets = match overwritten(flow, from, (step, own), job) {
+                Some(axis) => format!("here each `{axis}` gets"),
+                None if of_image(flow, from, (step, own)) => "this is".to_owned(),
+                None => continue,
+            };
             let id = &flow.model.jobs[from].id;
             let message = format!(
-                "every cell of `{}` sets the one output `{output}`: here each `{axis}` gets that of the cell that ends last",
+                "every cell of `{}` sets the one output `{output}`: {gets} that of the cell that ends last",
                 id.text
             );
             report
@@ -38,16 +42,35 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
 }
 
+/// Tells whether a step gives what is another in each cell: the digest of an image that the matrix has a say in.
+///
+/// Source: docker/build-push-action, "outputs": `imageid`, `digest`, `metadata`.
+fn of_image(flow: &Flow, from: usize, (step, output): (&str, &str)) -> bool {
+    let job = &flow.model.jobs[from];
+    let named = |own: &&Step| own.id.as_ref().is_some_and(|id| id.text.eq_ignore_ascii_case(step));
+    let Some(step) = job.steps.iter().find(named) else { return false };
+    let cells = job.matrix.as_ref().and_then(|matrix| matrix.cells()).map_or(0, |cells| cells.len());
+    let varies = ["context", "file", "platforms", "target", "build-args"]
+        .iter()
+        .any(|input| step.input(input).is_some_and(|text| text.text.contains("matrix.")));
+    let of_image = matches!(output, "digest" | "imageid" | "metadata");
+    of_image && varies && cells > 1 && step.condition.is_none() && step.is("docker/build-push-action")
+}
+
 /// Returns the axis that two matrices share, if the step that sets an output does so for each of its values.
-fn overwritten<'a>(flow: &'a Flow, from: usize, step: &str, reader: &Job) -> Option<&'a str> {
+fn overwritten<'a>(
+    flow: &'a Flow,
+    from: usize,
+    (step, output): (&str, &str),
+    reader: &Job,
+) -> Option<&'a str> {
     let job = &flow.model.jobs[from];
     let named = |own: &&Step| own.id.as_ref().is_some_and(|id| id.text.eq_ignore_ascii_case(step));
     let step = job.steps.iter().find(named)?;
-    let text = flow.text.get(step.span.range())?;
     let axes = &job.matrix.as_ref()?.axes;
     let axis = axes.iter().find(|axis| {
         axis.values.as_ref().is_some_and(|values| values.len() > 1)
-            && text.contains(&format!("matrix.{}", axis.name.text))
+            && varies(step, output, &format!("matrix.{}", axis.name.text))
     })?;
     let same = |other: &kapell_spec::github::Axis| {
         let texts = |axis: &kapell_spec::github::Axis| -> Option<Vec<String>> {
@@ -60,6 +83,21 @@ fn overwritten<'a>(flow: &'a Flow, from: usize, step: &str, reader: &Job) -> Opt
     let some = step.condition.as_ref().is_some_and(|own| own.text.contains("matrix."))
         || job.steps.iter().any(|other| own_name(other, &axis.name.text));
     (shared && !some).then_some(&axis.name.text)
+}
+
+/// Tells whether the value of an output hangs on a value of the matrix: the line says so that writes it, or it is of an image
+/// that is made with it.
+fn varies(step: &Step, output: &str, value: &str) -> bool {
+    const OF_IMAGES: &[&str] = &["digest", "imageid", "metadata", "tags", "json", "labels"];
+    let made = step.is("docker/build-push-action") || step.is("docker/metadata-action");
+    let given = || step.with.iter().any(|(_, text)| text.text.contains(value));
+    let written = || {
+        let start = format!("{output}=");
+        step.script()
+            .lines()
+            .any(|line| line.split_once(&*start).is_some_and(|(_, rest)| rest.contains(value)))
+    };
+    made && OF_IMAGES.contains(&output) && given() || written()
 }
 
 /// Tells whether a script writes an output whose name has the value of an axis in it: `echo "${{ matrix.os }}=$x"`.
