@@ -71,6 +71,11 @@ const LASTING: &[Lasting] = &[
     (&["kubectl", "oc"], &["create namespace", "create ns"], &["delete namespace", "delete ns"]),
     (&["oc"], &["new-project"], &["delete project"]),
     (&["helm"], &["install", "--install"], &["uninstall", "delete"]),
+    (&["helmfile"], &["apply", "sync"], &["destroy"]),
+    (&["argocd"], &["app create"], &["app delete"]),
+    (&["okteto"], &["deploy", "namespace create"], &["destroy", "namespace delete"]),
+    (&["pscale", "supabase"], &["branch create", "branches create"], &["branch delete", "branches delete"]),
+    (&["turso"], &["db create"], &["db destroy"]),
     (&["kubectl"], &["cordon", "drain"], &["uncordon"]),
     (&["artisan", "php"], &["down"], &["up"]),
 ];
@@ -116,7 +121,7 @@ pub(in crate::rules) fn rents(flow: &Flow, at: usize) -> bool {
     jobs().any(|job| {
         let mut made = lasting(flow, job);
         // A chart is mostly brought to stay.
-        made.retain(|(programs, ..)| !programs.contains(&"helm"));
+        made.retain(|(programs, ..)| !matches!(programs[0], "helm" | "helmfile" | "argocd" | "okteto"));
         let makes = |facts: (&Step, &StepFacts)| {
             made.iter().any(|(programs, makes, _)| does(facts.0, facts.1, programs, makes))
         };
@@ -155,7 +160,45 @@ fn two_in_a_row(command: &Command, verbs: &[&str]) -> bool {
 }
 
 /// Programs that speak to a cluster.
-const OF_CLUSTERS: &[&str] = &["kubectl", "oc", "helm"];
+const OF_CLUSTERS: &[&str] = &["kubectl", "oc", "helm", "helmfile", "argocd"];
+
+/// Tells whether what is taken away from a cluster is what was made there: both name it. Elsewhere there is mostly one thing.
+fn is_of_one(lasting: Lasting, made: &[&StepFacts], taken: &[&StepFacts]) -> bool {
+    let (programs, makes, takes) = lasting;
+    if !programs.iter().any(|program| OF_CLUSTERS.contains(program)) {
+        return true;
+    }
+    let named = |all: &[&StepFacts], verbs: &[&str]| -> BTreeSet<String> {
+        let calls = all.iter().flat_map(|facts| &facts.commands);
+        calls.filter(|command| is_call(command, programs, verbs)).flat_map(names).collect()
+    };
+    let (made, taken) = (named(made, makes), named(taken, takes));
+    made.iter().any(|name| taken.contains(name))
+}
+
+/// Returns what a command for a cluster is about: its words without the verbs, the flags and the namespace that these name.
+fn names(command: &Command) -> Vec<String> {
+    const VERBS: &[&str] = &[
+        "create",
+        "delete",
+        "install",
+        "upgrade",
+        "uninstall",
+        "namespace",
+        "ns",
+        "app",
+        "project",
+        "new-project",
+    ];
+    let words = command.inner();
+    let of_flag =
+        |at: usize| matches!(words[at - 1].as_str(), "-n" | "--namespace" | "--kube-context" | "--context");
+    let plain = (1..words.len())
+        .filter(|&at| !words[at].starts_with('-') && !VERBS.contains(&words[at].as_str()) && !of_flag(at));
+    let found: Vec<String> = plain.map(|at| words[at].clone()).collect();
+    // Files of states and nodes are the same for all that is done with them.
+    if found.is_empty() { vec![String::new()] } else { found }
+}
 
 /// Tells whether a step runs one of some programs with one of some words.
 fn does(step: &Step, facts: &StepFacts, programs: &[&str], verbs: &[&str]) -> bool {
@@ -267,6 +310,10 @@ pub(super) fn between_jobs(
             continue;
         }
         let Some(&made) = flow.closures[at].iter().find(|&&up| any(flow, up, makes)) else { continue };
+        let of = |job: usize| flow.facts[job].iter().collect::<Vec<_>>();
+        if !is_of_one((programs, makes, takes), &of(made), &of(at)) {
+            continue;
+        }
         let fails = |up: usize| {
             flow.model.jobs[up].continue_on_error.is_none()
                 && flow.facts[up].iter().any(|facts| facts.works.iter().any(may_fail))
@@ -297,7 +344,8 @@ pub(super) fn between_steps(flow: &Flow, at: usize, lasting: &[&Lasting], report
         };
         let taken =
             (made + 1..steps.len()).find(|&later| does(steps[later].0, steps[later].1, programs, takes));
-        let Some(taken) = taken else { continue };
+        let same = |taken: &usize| is_of_one((programs, makes, takes), &[steps[made].1], &[steps[*taken].1]);
+        let Some(taken) = taken.filter(same) else { continue };
         // One that is also taken away after a failure somewhere else has nothing to lose.
         let again = steps[taken + 1..].iter().any(|(step, facts)| does(step, facts, programs, takes));
         // What is made in some runs only is taken away in the same ones.
@@ -342,6 +390,7 @@ fn in_one_script(
         let script = step.script();
         let ready = ["trap ", "set +e", "set +o errexit"].iter().any(|word| script.contains(word));
         if ready
+            || !is_of_one((programs, makes, takes), &[*facts], &[*facts])
             || taken < made
             || makes_room(step)
             || step.shell.as_ref().is_some_and(|shell| !shell.is("bash"))
