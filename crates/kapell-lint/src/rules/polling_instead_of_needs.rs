@@ -49,7 +49,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 for_itself(flow, at, (step, facts), report);
                 for_all(flow, at, step, report);
                 let own = (flow.file, step.span);
-                if !by_runs(repository, (flow, at), step.script(), own, report) && waits_by_push(flow) {
+                let told = by_runs(repository, (flow, at), step.script(), own, report);
+                if !told && facts.runs_own_script() && waits_by_push(flow) {
                     by_called(repository, (flow, at), (step, facts), report);
                 }
             }

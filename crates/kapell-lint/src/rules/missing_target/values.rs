@@ -14,6 +14,9 @@ use crate::{
 /// Source: Helm, "Values Files": `--set` adds whatever it names, and what no template reads changes nothing.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let files = &repository.files;
+    if !files.iter().any(|(_, file)| file.name() == "values.yaml") {
+        return;
+    }
     for flow in &repository.github.flows {
         for (step, facts) in flow.jobs().flat_map(|(job, _)| flow.steps(job)) {
             for command in &facts.commands {

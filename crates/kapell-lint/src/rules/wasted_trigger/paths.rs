@@ -56,6 +56,12 @@ const TOPS: &[&str] = &[
     "Chart.yaml",
     "mkdocs.yml",
     "go.work",
+    "pnpm-workspace.yaml",
+    "nx.json",
+    "turbo.json",
+    "lerna.json",
+    "rush.json",
+    "uv.lock",
     "flake.nix",
 ];
 
