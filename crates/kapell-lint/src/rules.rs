@@ -46,6 +46,7 @@ mod gate_hook_fails_open;
 mod hardcoded_agent_selection;
 mod hook_fan_out;
 mod hook_output_unread;
+mod hook_text; // what hooks run, which several rules read
 mod hook_timeout_unit;
 mod hooks_edit_one_file;
 mod ignored_in_plugin;

@@ -154,8 +154,11 @@ fn cut_short<'a>(
         }
         let slow = || is_slow(command) || takes_minutes(text);
         let short = seconds <= SUITE_SECONDS || seconds <= BUILD_SECONDS && slow();
-        let suites = hook_fan_out::SUITES.iter().filter(|_| short);
-        suites.copied().find(|suite| hook_fan_out::starts(command, suite))
+        // A pause says itself how long it is.
+        let paused = hook_fan_out::paused(command).is_some_and(|pause| pause >= seconds as f32);
+        let suite =
+            || hook_fan_out::SUITES.iter().copied().find(|suite| hook_fan_out::starts(command, suite));
+        if paused { Some("sleep") } else { suite().filter(|_| short) }
     };
     let suite = text.lines().find_map(run).filter(|_| blocks)?;
     Some((seconds, span, suite.trim()))

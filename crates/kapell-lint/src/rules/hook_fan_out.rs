@@ -128,13 +128,37 @@ pub(super) const SUITES: &[&str] = &[
     "bundle exec rake",
     "playwright test",
     "cypress run",
-    "sleep ",
 ];
+
+/// The seconds of a pause from which on it is as slow as a suite.
+const PAUSE_SECONDS: f32 = 1.0;
+
+/// Finds the whole suite or build that a command line starts, or the pause of a second or more.
+pub(super) fn lasting(command: &str) -> Option<&'static str> {
+    let suite = SUITES.iter().copied().find(|suite| starts(command, suite));
+    let pauses = || paused(command).is_some_and(|seconds| seconds >= PAUSE_SECONDS);
+    suite.or_else(|| pauses().then_some("sleep"))
+}
+
+/// Returns the seconds that the first pause of a command line lasts: `sleep 2`, `sleep 0.5s`, `sleep 1m`.
+pub(super) fn paused(command: &str) -> Option<f32> {
+    let (at, _) =
+        command.match_indices("sleep ").find(|(at, _)| starts_plain(&command[..at + 6], "sleep "))?;
+    let time = command[at + 6..].split([' ', ';', ')', '&', '|', '"', '\'', '\n']).next()?;
+    let (number, unit) = time.split_at(time.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(time.len()));
+    let unit = match unit {
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    number.parse::<f32>().ok().map(|number| number * unit)
+}
 
 /// Says that a whole suite runs before every prompt is answered.
 fn before_prompts(hook: &Hook) -> Option<(String, Severity)> {
     let command = hook.text.as_ref().filter(|_| hook.kind == "command" && !hook.is_async)?;
-    let suite = SUITES.iter().find(|suite| starts(&command.text, suite))?;
+    let suite = lasting(&command.text)?;
     (&*hook.event.text == "UserPromptSubmit")
         .then(|| (format!("`{}` runs before every prompt is read", suite.trim()), Severity::Medium))
 }
@@ -215,7 +239,7 @@ fn why(hook: &Hook) -> Option<(String, Severity)> {
             .then(|| (format!("a model is asked at every {event} of {which}"), severity));
     }
     let command = hook.text.as_ref().filter(|_| hook.kind == "command")?;
-    let suite = SUITES.iter().find(|suite| starts(&command.text, suite));
+    let suite = lasting(&command.text);
     let one = ["$file", "${file", "file_path", "$1", "jq ", "--related", "--changed", "--onlychanged", "&\n"];
     let narrow = one.iter().any(|word| command.text.to_ascii_lowercase().contains(word));
     if let Some(suite) = suite.filter(|_| edits && !narrow && !hook.is_for_all_tools()) {
@@ -231,9 +255,9 @@ fn why(hook: &Hook) -> Option<(String, Severity)> {
     if !hook.is_for_all_tools() {
         return None;
     }
-    let slow = suite.or_else(|| SLOW.iter().find(|program| starts(&command.text, program)))?;
+    let slow = suite.or_else(|| SLOW.iter().copied().find(|program| starts(&command.text, program)))?;
     // An environment that is there already costs a tenth of a second, and no more.
-    let severity = if matches!(*slow, "uv run ") && suite.is_none() { Severity::Low } else { Severity::High };
+    let severity = if matches!(slow, "uv run ") && suite.is_none() { Severity::Low } else { Severity::High };
     Some((format!("`{}` is started at the {event} of every tool call", slow.trim()), severity))
 }
 
@@ -289,7 +313,7 @@ fn asks_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> Option
 }
 
 /// Ways in which a script asks a model, whatever client or service it asks.
-const MODELS: &[&str] = &[
+pub(super) const MODELS: &[&str] = &[
     "claude -p",
     "claude --print",
     "codex exec",
@@ -363,7 +387,7 @@ fn runs_all(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(St
         return None;
     }
     let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let suite = lines.find_map(|line| SUITES.iter().find(|suite| starts(line, suite)))?;
+    let suite = lines.find_map(lasting)?;
     let message = format!("`{}` runs `{}` at the PostToolUse of every {matcher}", script.path, suite.trim());
     Some((message, Severity::Low))
 }

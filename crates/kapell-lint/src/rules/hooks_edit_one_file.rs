@@ -10,7 +10,7 @@ use crate::{
     files::FileId,
     repository::{Depth, Repository},
     rule::{self, AntiPattern, Focus, Group, Report, Rule},
-    rules::gate_hook_fails_open::script_of,
+    rules::hook_text::HookText,
 };
 
 /// See `docs/rules/hooks-edit-one-file.md`.
@@ -60,8 +60,26 @@ const CODE: &[&str] = &["ts", "tsx", "js", "jsx"];
 /// What has a program only look.
 const LOOKS: &[&str] = &["--check", "--diff", "--dry-run", "--list-different", "--fix-dry-run", "--no-write"];
 
-/// Ways to name the file that was edited.
-const EDITED: &[&str] = &["file_path", "$f\"", "$file", "$path", "${f", "${p", "$1", "filepath", "xargs"];
+/// Ways to name the file that was edited. `$PATH` and `${PWD}` are none.
+const EDITED: &[&str] = &[
+    "file_path",
+    "FILE_PATH",
+    "$f\"",
+    "$F\"",
+    "$file",
+    "$FILE",
+    "$path",
+    "${f",
+    "${F",
+    "${p",
+    "$1",
+    "filepath",
+    "filePath",
+    "xargs",
+];
+
+/// Ways to ask whether a file lies in a folder.
+const OF_FOLDER: &[&str] = &["*/", "/*)", "/*|", "startswith(", "startsWith("];
 
 /// A hook that rewrites what was edited.
 #[derive(Debug)]
@@ -119,12 +137,11 @@ fn meet(one: &Writer<'_>, other: &Writer<'_>) -> bool {
 
 /// Finds what a hook rewrites the edited file with.
 fn writer<'a>(repository: &'a Repository, file: &HookFile, hook: &'a Hook) -> Option<Writer<'a>> {
-    let command = hook.text.as_ref().filter(|_| hook.kind == "command")?;
-    let script = script_of(repository, file.file, &command.text);
-    let text = script.map_or(&*command.text, |script| &*repository.files[script].text);
-    let lower = text.to_ascii_lowercase();
-    // One that waits for its turn, or formats everything, is another matter.
-    if lower.contains("flock") || !EDITED.iter().any(|word| lower.contains(word)) {
+    let run = HookText::of(repository, file, hook)?;
+    let lower = run.text.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| run.text.contains(word));
+    // One that waits for its turn, formats everything, or takes the files of a folder alone, is another matter.
+    if lower.contains("flock") || !has(EDITED) || has(OF_FOLDER) {
         return None;
     }
     let (at, program, endings) = rewrites(&lower)?;
@@ -136,10 +153,7 @@ fn writer<'a>(repository: &'a Repository, file: &HookFile, hook: &'a Hook) -> Op
             WRITERS.iter().flat_map(|(.., all)| all.iter()).any(|ending| names_ending(&lower, ending));
         taken = endings.iter().filter(|_| !chooses).copied().collect();
     }
-    let at = match script {
-        Some(script) => (script, Span::new(at, at + program.len())),
-        None => (file.file, command.span),
-    };
+    let at = run.place(Span::new(at, at + program.len()));
     Some(Writer { hook, program, endings: taken, at })
 }
 

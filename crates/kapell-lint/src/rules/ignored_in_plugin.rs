@@ -99,8 +99,10 @@ fn loses(key: &str) -> &'static str {
 /// Says what does it instead.
 fn instead(key: &str) -> &'static str {
     match key {
-        "hooks" => "put them into `hooks/hooks.json` of the plugin, which is read",
-        "mcpServers" => "put them into `.mcp.json` of the plugin, which is read",
+        "hooks" => {
+            "put them into `hooks/hooks.json` of the plugin, which is read, but for every session and agent: have the script look at `agent_type` in its input"
+        }
+        "mcpServers" => "put them into `.mcp.json` of the plugin, which is read, but for the whole session",
         _ => "give the agent no more `tools` than it may use, or have it lie in `.claude/agents`",
     }
 }

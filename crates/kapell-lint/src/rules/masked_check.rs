@@ -18,7 +18,8 @@ pub(super) static RULE: Rule = Rule {
     anti_pattern: None,
     focus: Focus::Resilience,
     severity: Severity::High,
-    confidence: Confidence::High,
+    // What a sentence asks for is a matter of reading.
+    confidence: Confidence::Medium,
     depth: Depth::Standard,
     page: include_str!("../../docs/rules/masked-check.md"),
     check,
@@ -30,8 +31,11 @@ const MASKS: &[&str] = &["|| true", "|| :", "|| exit 0", "; true"];
 /// Words with which a sentence asks whether all went well.
 const WELL: &[&str] = &["succeed", "pass", "are green", "is green", "all green"];
 
-/// Words of what was done before, of which it asks that.
-const BEFORE: &[&str] = &["above", "step", "command", "test", "check", "lint", "everything", "all "];
+/// Words of all that was done before, of which it asks that.
+const BEFORE: &[&str] = &["above", "step", "command", "check", "everything", "all "];
+
+/// Words of commands that look for faults.
+const CHECKS: &[&str] = &["lint", "test", "tsc", "mypy", "e2e"];
 
 /// Commands that give something away which is hard to take back.
 const PUBLISHES: &[&str] = &[
@@ -69,9 +73,17 @@ fn of(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     if lower.len() != text.len() || !MASKS.iter().any(|mask| lower.contains(mask)) {
         return;
     }
-    let masked = masked(asset, lower);
+    let all = checks(asset, lower);
+    let is_masked = |span: &&Span| MASKS.iter().any(|mask| lower[span.range()].ends_with(mask));
+    let masked: Vec<Span> = all.iter().filter(is_masked).copied().collect();
     let Some(last) = masked.last() else { return };
-    let Some(relied) = relies(lower, last.end as usize) else { return };
+    let said: Vec<&str> = masked.iter().map(|span| &lower[span.range()]).collect();
+    let Some(relied) = relies(lower, last.end as usize, &said) else { return };
+    // A check that can fail decides as well.
+    let fails = |span: &&Span| span.start > last.end && span.end < relied.start && !is_masked(span);
+    if all.iter().any(|span| fails(&span)) {
+        return;
+    }
     let Some((first, rest)) = masked.split_first() else { return };
     let message = format!("`{}` cannot fail, and what is published next counts on it", &text[first.range()]);
     let mut draft =
@@ -82,8 +94,9 @@ fn of(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     draft.also(asset.file, relied, "asks here whether they succeeded").done();
 }
 
-/// Finds the checks that succeed whatever they find, in marks and in blocks of a shell.
-fn masked(asset: &Asset, lower: &str) -> Vec<Span> {
+/// Finds the checks that are told to run, in marks and in blocks of a shell: suites, builds that are masked, and what is called
+/// a check.
+fn checks(asset: &Asset, lower: &str) -> Vec<Span> {
     let document = &asset.definition.document;
     let mut at = 0;
     let mut found = Vec::new();
@@ -98,9 +111,11 @@ fn masked(asset: &Asset, lower: &str) -> Vec<Span> {
         let parts: Vec<&str> =
             if fenced { vec![line.trim()] } else { line.split('`').skip(1).step_by(2).collect() };
         for part in parts.into_iter().map(str::trim) {
-            let checks = hook_fan_out::SUITES.iter().any(|suite| hook_fan_out::starts(part, suite))
-                || ["lint", "test", "audit", "tsc", "mypy", "e2e"].iter().any(|word| part.contains(word));
-            if checks && MASKS.iter().any(|mask| part.ends_with(mask)) {
+            let masked = MASKS.iter().any(|mask| part.ends_with(mask));
+            let suite = hook_fan_out::SUITES.iter().any(|suite| hook_fan_out::starts(part, suite));
+            let named = CHECKS.iter().any(|word| part.contains(word));
+            let runs = suite && !part.contains("build") || named && part.contains(' ');
+            if masked && (suite || named) || runs {
                 let from = start + (part.as_ptr() as usize - line.as_ptr() as usize);
                 found.push(Span::new(from, from + part.len()));
             }
@@ -109,14 +124,17 @@ fn masked(asset: &Asset, lower: &str) -> Vec<Span> {
     found
 }
 
-/// Finds where a sentence behind asks whether what was done succeeded, before something is published.
-fn relies(lower: &str, behind: usize) -> Option<Span> {
+/// Finds where a sentence behind asks whether all that was done succeeded, or one of these commands, before something is
+/// published.
+fn relies(lower: &str, behind: usize, said: &[&str]) -> Option<Span> {
     let rest = lower.get(behind..)?;
     let (at, sentence) = rest.match_indices("if ").find_map(|(at, _)| {
         let sentence = rest[at..].split(['.', '\n', ',']).next().unwrap_or_default();
         let whole = at == 0 || !rest[..at].ends_with(char::is_alphanumeric);
         let well = WELL.iter().any(|word| sentence.contains(word));
-        let before = BEFORE.iter().any(|word| sentence.contains(word));
+        let named = |word: &&str| sentence.contains(*word) && said.iter().any(|own| own.contains(*word));
+        let before =
+            BEFORE.iter().any(|word| sentence.contains(word)) || CHECKS.iter().any(|word| named(word));
         let other = ["not ", "n't", "output", "exit code", "log"].iter().any(|word| sentence.contains(word));
         (whole && well && before && !other).then_some((at, sentence))
     })?;

@@ -7,7 +7,7 @@ use crate::{
     agents::HookFile,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
-    rules::{gate_hook_fails_open::script_of, hook_fan_out},
+    rules::{hook_fan_out, hook_text::HookText},
 };
 
 /// See `docs/rules/session-end-cut-short.md`.
@@ -24,22 +24,24 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// The seconds that all hooks of `SessionEnd` have together, unless one of the settings asks for more.
+/// The seconds that all hooks of `SessionEnd` have together, unless one of the settings asks for more. What those of a plugin
+/// ask for does not count.
 /// Source: <https://code.claude.com/docs/en/hooks> ("SessionEnd"), as of 2026-08.
 const GIVEN_SECONDS: f32 = 1.5;
 
 /// The variable that gives them more.
 const VARIABLE: &str = "CLAUDE_CODE_SESSIONEND_HOOKS_TIMEOUT_MS";
 
-/// What takes longer by far: a model that is asked, and a container that is started.
-const SLOW: &[&str] =
-    &["claude -p", "claude --print", "codex exec", "gemini -p", "docker build", "docker compose up"];
+/// What takes longer by far, besides models that are asked: containers that are built or started.
+const SLOW: &[&str] = &["docker build", "docker compose up"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let ends = |hook: &&Hook| hook.event.text == "SessionEnd";
-    let all = || repository.agents.hooks.iter().flat_map(|file| file.hooks.hooks.iter().filter(ends));
-    // The longest that any of them asks for is given to all.
-    if all().next().is_none() || all().any(|hook| hook.timeout.is_some()) {
+    let own = |file: &HookFile| file.hooks.hooks.iter().any(|hook| ends(&hook));
+    let longer = |file: &HookFile| file.hooks.hooks.iter().filter(ends).any(|hook| hook.timeout.is_some());
+    let files = || repository.agents.hooks.iter();
+    // The longest that any of the settings asks for is given to all.
+    if !files().any(own) || files().any(|file| file.is_settings && longer(file)) {
         return;
     }
     if repository.files.iter().any(|(_, file)| file.text.contains(VARIABLE)) {
@@ -53,26 +55,35 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 fn of(repository: &Repository, file: &HookFile, hook: &Hook, report: &mut Report<'_>) {
-    let Some(command) = hook.text.as_ref().filter(|_| hook.kind == "command" && !hook.is_async) else {
-        return;
-    };
-    if is_left_behind(&command.text) {
+    let Some(run) = HookText::of(repository, file, hook).filter(|_| !hook.is_async) else { return };
+    if is_left_behind(&run.command.text) {
         return;
     }
-    let script = script_of(repository, file.file, &command.text);
-    let text = script.map_or(&*command.text, |script| &*repository.files[script].text);
-    let Some((span, what)) = slow(text) else { return };
+    let Some((span, what)) = slow(run.text) else { return };
     let message = format!(
         "`{what}` takes longer than the {GIVEN_SECONDS} s that hooks have at the end of a session: it is ended in its midst"
     );
-    let (at, span) = script.map_or((file.file, command.span), |script| (script, span));
-    let mut draft = report.add(at, span, message);
-    if script.is_some() {
-        draft = draft.also(file.file, command.span, "started here when a session ends");
-    }
-    draft
-        .hint("give the hook a `timeout` that is long enough, or leave the work to a process behind it")
-        .done();
+    let (at, span) = run.place(span);
+    let draft = report.add(at, span, message).hint(hint(file, run.text, what));
+    run.started(draft, "when a session ends").done();
+}
+
+/// Says how the work comes to its end. A session that a hook starts ends as well, and would start the next one: it has to run
+/// without hooks.
+fn hint(file: &HookFile, text: &str, what: &str) -> String {
+    let longer = if file.is_settings {
+        "give the hook a `timeout` that is long enough".to_owned()
+    } else {
+        format!("have `{VARIABLE}` set, as a `timeout` of a plugin does not count")
+    };
+    let bare = ["disableAllHooks", "--bare"].iter().any(|word| text.contains(word));
+    let asks = ["claude -p", "claude --print"].iter().any(|start| what.contains(start));
+    let first = if asks && !bare {
+        "have that session run without hooks (`--settings '{\"disableAllHooks\": true}'`), or its end starts the next one; then "
+    } else {
+        ""
+    };
+    format!("{first}{longer}, or leave the work to a process behind it")
 }
 
 /// Tells whether a command goes on behind its hook.
@@ -103,12 +114,8 @@ fn slow(text: &str) -> Option<(Span, &str)> {
 }
 
 fn is_slow(command: &str) -> bool {
-    let sleeps = || {
-        let time = command.strip_prefix("sleep ").and_then(|rest| rest.split_whitespace().next());
-        time.and_then(|time| time.trim_end_matches('s').parse::<f32>().ok())
-            .is_some_and(|time| time > GIVEN_SECONDS)
-    };
-    SLOW.iter().any(|program| hook_fan_out::starts(command, program))
+    let sleeps = || hook_fan_out::paused(command).is_some_and(|seconds| seconds > GIVEN_SECONDS);
+    hook_fan_out::MODELS.iter().chain(SLOW).any(|program| hook_fan_out::starts(command, program))
         || hook_fan_out::SUITES.iter().any(|suite| hook_fan_out::starts(command, suite))
         || sleeps()
 }

@@ -1,5 +1,7 @@
 //! `stop-hook-loop`: a hook keeps a session from its end, and does not look whether it has done so already.
 
+use std::ops::Range;
+
 use kapell_spec::{claude::hooks::Hook, finding::Span};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -7,7 +9,7 @@ use crate::{
     agents::HookFile,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
-    rules::{gate_hook_fails_open::script_of, hook_fan_out},
+    rules::{hook_fan_out, hook_text::HookText},
 };
 
 /// See `docs/rules/stop-hook-loop.md`.
@@ -65,17 +67,14 @@ fn is_at_end(hook: &Hook) -> bool {
 }
 
 fn of(repository: &Repository, file: &HookFile, hook: &Hook, report: &mut Report<'_>) {
-    let Some(command) = &hook.text else { return };
+    let Some(run) = HookText::of(repository, file, hook) else { return };
     // What the settings do with its end comes first.
-    if ["||", "&&", "|"].iter().any(|join| command.text.contains(join))
-        || command.text.trim_end().ends_with('&')
-    {
+    let command = &*run.command.text;
+    if command.contains('|') || command.contains("&&") || command.trim_end().ends_with('&') {
         return;
     }
-    let script = script_of(repository, file.file, &command.text);
-    let text = script.map_or(&*command.text, |script| &*repository.files[script].text);
-    let lower = text.to_ascii_lowercase();
-    if BOUNDS.iter().any(|bound| lower.contains(bound)) {
+    let lower = run.text.to_ascii_lowercase();
+    if is_bounded(&lower) {
         return;
     }
     let (span, message, severity) = if let Some(span) = always(&lower) {
@@ -89,15 +88,27 @@ fn of(repository: &Repository, file: &HookFile, hook: &Hook, report: &mut Report
     } else {
         return;
     };
-    let (at, span) = script.map_or((file.file, command.span), |script| (script, span));
+    let (at, span) = run.place(span);
     let mut draft = report.add(at, span, message).severity(severity);
     if severity < Severity::High {
         draft = draft.confidence(Confidence::Medium);
     }
-    if script.is_some() {
-        draft = draft.also(file.file, command.span, format!("started here at every {}", hook.event.text));
-    }
-    draft.hint("let it pass where its input says `\"stop_hook_active\": true`").done();
+    let draft = draft.hint("let it pass where its input says `\"stop_hook_active\": true`");
+    run.started(draft, &format!("at every {}", hook.event.text)).done();
+}
+
+/// Tells whether a script bounds itself. What it prints and remarks says nothing of that, unless it looks at something in it.
+fn is_bounded(lower: &str) -> bool {
+    let says = |line: &str| BOUNDS.iter().any(|bound| line.contains(bound));
+    lower.lines().any(|line| {
+        let plain = line.trim_start();
+        let prints = ["echo ", "printf "].iter().any(|start| plain.starts_with(start));
+        if prints && !plain.contains("$(") {
+            says(&unquoted(plain))
+        } else {
+            says(plain) && !plain.starts_with('#')
+        }
+    })
 }
 
 /// Beginnings of lines that decide nothing: what is said, and what is taken in.
@@ -188,16 +199,69 @@ fn unquoted(line: &str) -> String {
     line.bytes().map(mask).collect()
 }
 
-/// Finds the end with 2 below a suite that a shell script runs, and the suite.
+/// Finds the end with 2 that a shell script takes where a suite fails, and the suite: `if ! npm test; then ... exit 2; fi`,
+/// `npm test || { ... exit 2; }`.
 fn by_suite(lower: &str) -> Option<(Span, &'static str)> {
-    let run = |line: &str| {
-        let line = line.trim_start().trim_start_matches("if ").trim_start_matches("! ");
-        let suites = hook_fan_out::SUITES.iter().filter(|_| !line.starts_with('#'));
-        suites.copied().find(|suite| hook_fan_out::starts(line, suite))
-    };
-    let suite = lower.lines().find_map(run)?;
     let mut ends = lower.match_indices("exit 2");
     // Where there are several reasons to go on, one of them may be a bound.
-    let (at, end) = ends.next().filter(|_| ends.next().is_none())?;
-    Some((Span::new(at, at + end.len()), suite.trim()))
+    let (end, word) = ends.next().filter(|_| ends.next().is_none())?;
+    let mut at = 0;
+    lower.split_inclusive('\n').find_map(|line| {
+        let start = at;
+        at += line.len();
+        let plain = line.trim_start();
+        let command = plain.trim_start_matches("if ").trim_start_matches("! ");
+        let suites =
+            || hook_fan_out::SUITES.iter().copied().find(|suite| hook_fan_out::starts(command, suite));
+        let suite = suites().filter(|_| !plain.starts_with('#'))?;
+        let decides = decided(lower, start, line).is_some_and(|range| range.contains(&end));
+        decides.then(|| (Span::new(end, end + word.len()), suite.trim()))
+    })
+}
+
+/// Returns where an end is decided by the suite of a line: in the block of its `if` or behind its `||`, behind an `if` or an
+/// `&&` that ends well, and in the next `if` where that asks `$?`.
+fn decided(lower: &str, start: usize, line: &str) -> Option<Range<usize>> {
+    let behind = start + line.len();
+    if line.trim_start().starts_with("if ") {
+        let end = block_end(lower, start, "fi");
+        let well = lower[start..end].contains("exit 0");
+        return Some(start..if well { next_question(lower, end) } else { end });
+    }
+    if let Some((_, rest)) = line.split_once("||") {
+        let block = rest.trim_start().starts_with('{');
+        return Some(start..if block { block_end(lower, start, "}") } else { behind });
+    }
+    if line.contains("&& exit 0") {
+        return Some(behind..next_question(lower, behind));
+    }
+    let next = next_question(lower, behind);
+    let asked = lower[next..].split('\n').next().map_or(next, |question| next + question.len());
+    lower[start..asked].contains("$?").then(|| next..block_end(lower, next, "fi"))
+}
+
+/// Returns where a block ends that begins behind `start`: before the first `word` that stands by itself.
+fn block_end(lower: &str, start: usize, word: &str) -> usize {
+    let blank = [' ', ';', '\n', '\t'];
+    let mut at = start;
+    for own in lower[start..].split_inclusive(blank) {
+        if own.trim_end_matches(blank) == word {
+            return at;
+        }
+        at += own.len();
+    }
+    lower.len()
+}
+
+/// Returns where the next line starts that asks something else.
+fn next_question(lower: &str, from: usize) -> usize {
+    let mut at = from;
+    for line in lower[from..].split_inclusive('\n') {
+        let plain = line.trim_start();
+        if ["if ", "case ", "[", "test ", "while ", "for "].iter().any(|word| plain.starts_with(word)) {
+            return at;
+        }
+        at += line.len();
+    }
+    lower.len()
 }
