@@ -50,6 +50,8 @@ pub struct Workflow {
     pub concurrency: Option<Concurrency>,
     /// The shell that steps run in unless they say otherwise.
     pub shell: Option<Text>,
+    /// The folder of steps unless they or their job say otherwise; each such job has it, too.
+    pub folder: Option<Text>,
     /// Its jobs, in the order of the file.
     pub jobs: Vec<Job>,
     /// The expressions outside jobs.
@@ -169,7 +171,10 @@ fn read_workflow(reader: &mut Reader<'_>, root: &Node) -> Workflow {
             "env" => workflow.env = reader.texts(value),
             "permissions" => workflow.permissions = Some(permissions(reader, value)),
             "concurrency" => workflow.concurrency = Some(concurrency(reader, value)),
-            "defaults" => workflow.shell = default_shell(value),
+            "defaults" => {
+                workflow.shell = default_of(value, "shell");
+                workflow.folder = default_of(value, "working-directory");
+            }
             "jobs" => {
                 let entries = reader.entries(value, "`jobs`");
                 workflow.jobs = entries.map(|(_, entry)| job::job(reader, entry)).collect();
@@ -177,6 +182,9 @@ fn read_workflow(reader: &mut Reader<'_>, root: &Node) -> Workflow {
             "run-name" => {}
             _ => reader.unknown(entry),
         }
+    }
+    for job in workflow.jobs.iter_mut().filter(|job| job.folder.is_none()) {
+        job.folder.clone_from(&workflow.folder);
     }
     workflow
 }
@@ -206,8 +214,8 @@ fn read_action(reader: &mut Reader<'_>, root: &Node) -> Action {
     action
 }
 
-fn default_shell(node: &Node) -> Option<Text> {
-    node.get("run")?.get("shell").and_then(Text::of)
+fn default_of(node: &Node, key: &str) -> Option<Text> {
+    node.get("run")?.get(key).and_then(Text::of)
 }
 
 fn concurrency(reader: &mut Reader<'_>, node: &Node) -> Concurrency {

@@ -3,7 +3,10 @@
 mod branch; // of pages
 mod resets; // what another workflow takes away
 
-use kapell_spec::{finding::Span, github::Step};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
 /// See `docs/rules/deliveries-clash.md`.
 pub(super) static RULE: Rule = Rule {
     name: "deliveries-clash",
-    summary: "Two workflows deliver to one place, and the later takes the other's away or fails",
+    summary: "two workflows deliver to one place, and the later takes the other's away or fails",
     group: Group::Safety,
     anti_pattern: Some(AntiPattern::SharedState),
     focus: Focus::Conflicts,
@@ -37,17 +40,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 struct Sync<'a> {
     flow: &'a Flow,
     span: Span,
-    from: &'a str,
+    /// The folder, from the top of the repository.
+    from: String,
     to: &'a str,
     /// Whether what is not in the source is taken away.
     clears: bool,
 }
 
-/// Reads a command that brings a folder to a bucket whose name is written out. One that leaves something out may leave what
-/// others bring.
+/// Reads a command that brings a folder to a bucket, both of which are written out. One that leaves something out may leave
+/// what others bring, and one that only shows what it would do brings nothing.
 ///
 /// Sources: `--delete` of `aws s3 sync`, `-d` of `gsutil rsync`, `rclone sync` makes both the same.
-fn sync<'a>(flow: &'a Flow, step: &Step, command: &'a Command) -> Option<Sync<'a>> {
+fn sync<'a>(flow: &'a Flow, job: &Job, step: &Step, command: &'a Command) -> Option<Sync<'a>> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     let (rest, clears) = match words.as_slice() {
         ["aws", "s3", "sync", rest @ ..] => (rest, rest.contains(&"--delete")),
@@ -58,31 +62,44 @@ fn sync<'a>(flow: &'a Flow, step: &Step, command: &'a Command) -> Option<Sync<'a
         ["rclone", "sync", rest @ ..] => (rest, true),
         _ => return None,
     };
-    if rest
-        .iter()
-        .any(|word| ["--exclude", "--include", "-x", "--filter"].iter().any(|start| word.starts_with(start)))
-    {
+    let parts =
+        |word: &&str| ["--exclude", "--include", "-x", "--filter"].iter().any(|own| word.starts_with(own));
+    let shows = |word: &&str| matches!(*word, "--dryrun" | "--dry-run" | "-n");
+    if rest.iter().any(|word| parts(word) || shows(word)) || moves(step) {
         return None;
     }
-    let at = rest.iter().position(|word| word.contains("://") || word.contains(':'))?;
+    let at = rest.iter().position(|word| word.contains(':'))?;
     let (from, to) = (rest[at.checked_sub(1)?], rest[at].trim_end_matches('/'));
-    (!to.contains('$') && !from.starts_with('-')).then(|| Sync {
-        flow,
-        span: flow.script_line(step, command.start, ""),
-        from: from.trim_start_matches("./").trim_end_matches('/'),
-        to,
-        clears,
-    })
+    let plain = !to.contains('$') && !from.contains('$') && !from.starts_with('-');
+    let folder = step.folder.as_ref().or(job.folder.as_ref());
+    let folder = folder.map_or(Some(""), |folder| folder.literal())?;
+    let tidy = |path: &str| path.trim_start_matches("./").trim_end_matches('/').to_owned();
+    let from = if folder.is_empty() || from.starts_with(['/', '~']) {
+        tidy(from)
+    } else {
+        format!("{}/{}", tidy(folder), tidy(from))
+    };
+    plain.then(|| Sync { flow, span: flow.script_line(step, command.start, ""), from, to, clears })
+}
+
+/// Tells whether the script of a step goes elsewhere before it does something.
+fn moves(step: &Step) -> bool {
+    ["cd ", "pushd "].iter().any(|word| step.script().contains(word))
+}
+
+/// Tells whether a workflow is started by hand alone: to take a delivery back, or to put something else in its place.
+fn is_by_hand(flow: &Flow) -> bool {
+    flow.model.events.iter().all(|event| &*event.name.text == "workflow_dispatch")
 }
 
 /// Tells of folders that two workflows bring to one place in a bucket, where one of them clears away all that is not its own.
 fn buckets(repository: &Repository, report: &mut Report<'_>) {
     let mut all: Vec<Sync<'_>> = Vec::new();
-    for flow in &repository.github.flows {
+    for flow in repository.github.flows.iter().filter(|flow| !is_by_hand(flow)) {
         for (at, job) in flow.jobs().filter(|(_, job)| job.condition.is_none()) {
             let steps = flow.steps(at).filter(|(step, _)| step.condition.is_none() && job.uses.is_none());
             for (step, facts) in steps {
-                all.extend(facts.commands.iter().filter_map(|command| sync(flow, step, command)));
+                all.extend(facts.commands.iter().filter_map(|command| sync(flow, job, step, command)));
             }
         }
     }
@@ -148,7 +165,10 @@ fn packages(repository: &Repository, report: &mut Report<'_>) {
     let flows = || repository.github.flows.iter().filter(|flow| flow.model.events.len() == 1);
     let on_tags = |flow: &&Flow| {
         let push = flow.model.event("push");
-        push.is_some_and(|push| push.filter("tags").is_some() && push.filter("branches").is_none())
+        // Tags with words of their own are those of one package among several.
+        let plain = |name: &str| name.chars().all(|c| c.is_ascii_digit() || "v.*[]+?-".contains(c));
+        push.and_then(|push| push.filter("tags").filter(|_| push.filter("branches").is_none()))
+            .is_some_and(|tags| tags.items.iter().all(|tag| plain(&tag.text)))
     };
     let on_release = |flow: &&Flow| flow.model.event("release").is_some();
     for release in flows().filter(on_release) {
@@ -173,15 +193,21 @@ fn packages(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Returns the program by which a workflow publishes its one package, whatever tag or release it is, and where.
-fn published(flow: &Flow) -> Option<(&'static [&'static str], Span)> {
+/// A program, and the files that it is given.
+type Publisher<'a> = (&'static [&'static str], Vec<&'a str>);
+
+/// Returns by what a workflow publishes its one package, whatever tag or release it is, and where.
+fn published(flow: &Flow) -> Option<(Publisher<'_>, Span)> {
     if LOOKS.iter().any(|word| flow.text.contains(word)) {
         return None;
     }
-    let jobs = flow.jobs().filter(|(_, job)| job.condition.is_none() && job.matrix.is_none());
+    let jobs = flow
+        .jobs()
+        .filter(|(_, job)| job.condition.is_none() && job.matrix.is_none() && job.folder.is_none());
     let steps = jobs.flat_map(|(at, _)| flow.steps(at));
-    let plain =
-        |step: &Step| step.condition.is_none() && step.continue_on_error.is_none() && step.folder.is_none();
+    let plain = |step: &Step| {
+        step.condition.is_none() && step.continue_on_error.is_none() && step.folder.is_none() && !moves(step)
+    };
     steps.filter(|(step, _)| plain(step)).find_map(|(step, facts)| {
         let done = facts.works.iter().find(|done| done.work.kind == Kind::Publish)?;
         let command = facts.commands.get(done.command?)?;
@@ -189,10 +215,10 @@ fn published(flow: &Flow) -> Option<(&'static [&'static str], Span)> {
         let known = ONCE
             .iter()
             .find(|known| words.len() >= known.len() && known.iter().zip(words).all(|(a, b)| a == b))?;
-        // A folder that is named is a package of its own.
-        let whole = words[known.len()..]
-            .iter()
-            .all(|word| word.starts_with('-') || word == "public" || *known == ONCE[4]);
-        whole.then(|| (*known, flow.script_line(step, command.start, "")))
+        let named = words[known.len()..].iter().map(String::as_str);
+        let named: Vec<&str> = named.filter(|word| !word.starts_with('-') && *word != "public").collect();
+        // These two are given files; for the others, a folder that is named is a package of its own.
+        let whole = named.is_empty() || matches!(known[0], "twine" | "gem");
+        whole.then(|| ((*known, named), flow.script_line(step, command.start, "")))
     })
 }

@@ -10,6 +10,7 @@ use crate::github::{
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
+    rules::shallow_history,
 };
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
@@ -107,7 +108,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 else {
                     continue;
                 };
-                if reads_history(&repository.github, flow, at) || versioned(repository, flow, at) {
+                let scripts = || {
+                    flow.steps(at).any(|(step, facts)| shallow_history::calls_git(repository, step, facts))
+                };
+                if reads_history(&repository.github, flow, at) || versioned(repository, flow, at) || scripts()
+                {
                     continue;
                 }
                 let draft = report

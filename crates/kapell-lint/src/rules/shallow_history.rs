@@ -2,7 +2,7 @@
 
 use kapell_spec::{
     finding::Span,
-    github::{Job, Step},
+    github::{Condition, Job, Step},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -16,7 +16,7 @@ use crate::{
 /// See `docs/rules/shallow-history.md`.
 pub(super) static RULE: Rule = Rule {
     name: "shallow-history",
-    summary: "A command asks for tags or history that the checkout does not fetch",
+    summary: "a command asks for tags or history that the checkout does not fetch",
     group: Group::Dead,
     anti_pattern: None,
     focus: Focus::State,
@@ -67,7 +67,7 @@ fn shallow(job: &Job) -> Option<usize> {
 struct Text {
     file: FileId,
     text: String,
-    /// Where the line of a byte stands.
+    /// Whether it is the step's own script.
     own: bool,
 }
 
@@ -75,10 +75,7 @@ fn in_job(repository: &Repository, flow: &Flow, (at, from): (usize, usize), repo
     let steps: Vec<(&Step, &StepFacts)> = flow.steps(at).skip(from + 1).collect();
     let texts = |step: &Step, facts: &StepFacts| -> Vec<Text> {
         let own = Text { file: flow.file, text: step.script().to_owned(), own: true };
-        let called = own_scripts::of_step(&repository.files, step, facts)
-            .into_iter()
-            .filter_map(|script| Some(Text { file: script.file?, text: script.text, own: false }));
-        std::iter::once(own).chain(called).chain(substituted(repository, step)).collect()
+        std::iter::once(own).chain(called(repository, step, facts)).collect()
     };
     let all: Vec<(&Step, Vec<Text>)> =
         steps.iter().map(|(step, facts)| (*step, texts(step, facts))).collect();
@@ -88,29 +85,31 @@ fn in_job(repository: &Repository, flow: &Flow, (at, from): (usize, usize), repo
     }
     let delivers = flow.facts[at].iter().any(|facts| facts.mutation().is_some());
     for (step, texts) in &all {
-        if step.condition.as_ref().is_some_and(|own| own.text.contains("tag") || own.text.contains("release"))
-        {
+        if step.condition.as_ref().is_some_and(is_about_tags) {
             continue;
         }
         for text in texts {
-            let Some((start, line)) = text
-                .text
-                .lines()
-                .scan(0, |start, line| {
-                    let own = *start;
-                    *start += line.len() + 1;
-                    Some((own, line))
-                })
-                .find(|(_, line)| {
-                    asks_tags(line) && of_branches(flow, at) || asks_base(line) && of_pulls(flow)
-                })
-            else {
+            let asks =
+                |line: &str| asks_tags(line) && of_branches(flow, at) || asks_base(line) && of_pulls(flow);
+            let Some((start, line)) = commands(&text.text).into_iter().find(|(_, line)| asks(line)) else {
                 continue;
             };
-            tell(repository, (flow, step), text, (start, line), delivers, report);
+            tell(repository, (flow, step), text, (start, &line), delivers, report);
             return;
         }
     }
+}
+
+/// Tells whether a script of the repository that a step runs asks git for anything.
+pub(super) fn calls_git(repository: &Repository, step: &Step, facts: &StepFacts) -> bool {
+    called(repository, step, facts).any(|script| script.text.contains("git "))
+}
+
+/// Returns the scripts of the repository that a step runs.
+fn called(repository: &Repository, step: &Step, facts: &StepFacts) -> impl Iterator<Item = Text> + use<> {
+    let scripts = own_scripts::of_step(&repository.files, step, facts).into_iter();
+    let files = scripts.filter_map(|script| Some(Text { file: script.file?, text: script.text, own: false }));
+    files.chain(substituted(repository, step))
 }
 
 /// Returns the script of the repository that a step runs for what it prints: `v=$(./hack/version)`.
@@ -123,6 +122,31 @@ fn substituted(repository: &Repository, step: &Step) -> Option<Text> {
     let first = text.lines().next().unwrap_or_default();
     let shell = first.starts_with("#!") && first.ends_with("sh");
     (shell && text.len() <= 40_000).then(|| Text { file, text: text.to_owned(), own: false })
+}
+
+/// Returns the lines of a script and where they start, each with those that a backslash at its end goes on in.
+fn commands(text: &str) -> Vec<(usize, String)> {
+    let (mut found, mut at): (Vec<(usize, String)>, usize) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        match found.last_mut().filter(|(_, before)| before.ends_with('\\')) {
+            Some((_, before)) => {
+                before.pop();
+                before.push_str(line.trim_end());
+            }
+            None => found.push((at, line.trim_end().to_owned())),
+        }
+        at += line.len();
+    }
+    found
+}
+
+/// Words of conditions of what runs for a tag or a release alone.
+const OF_TAGS: &[&str] = &["tag", "tags", "tagged", "tag_name", "ref_type", "release", "releases"];
+
+/// Tells whether a condition asks for a tag or a release: `startsWith(github.ref, 'refs/tags/')`, `github.ref_type == 'tag'`.
+fn is_about_tags(condition: &Condition) -> bool {
+    let mut words = condition.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.any(|word| OF_TAGS.contains(&word))
 }
 
 /// Tells whether a line asks for the last tag, and has no commit to fall back on.
@@ -147,14 +171,16 @@ fn asks_base(line: &str) -> bool {
     asked && !line.starts_with('#') && base.iter().any(|name| line.contains(name))
 }
 
-/// Tells whether a job runs for commits that have no tag of their own: a tag that starts a run is fetched.
+/// Tells whether a job runs for commits that have no tag of their own: a tag that starts a run is fetched. What is started by
+/// hand beside a push of tags is started on a tag, too.
 fn of_branches(flow: &Flow, at: usize) -> bool {
-    let on_tags = flow.model.jobs[at].condition.as_ref().is_some_and(|own| {
-        own.text.contains("tag") || own.text.contains("release") || own.text.contains("ref_type")
-    });
+    let on_tags = flow.model.jobs[at].condition.as_ref().is_some_and(is_about_tags);
+    let pushed = flow.model.event("push");
+    let by_tags = pushed.is_some_and(|push| push.filter("tags").is_some());
     let branch = flow.model.events.iter().any(|event| match &*event.name.text {
-        "push" => event.filter("branches").is_some() || event.filter("tags").is_none(),
-        "pull_request" | "schedule" | "workflow_dispatch" => true,
+        "push" => event.filter("branches").is_some() || !by_tags,
+        "pull_request" | "schedule" => true,
+        "workflow_dispatch" => !by_tags,
         _ => false,
     });
     let called =
@@ -182,7 +208,10 @@ fn tell(
         file.line_span(file.line(start as u32))
     };
     let tags = asks_tags(line);
-    let falls_back = line.contains("||") || line.contains("2>/dev/null");
+    // An end that fails alone leaves a variable empty, which a default may stand in for: `${VERSION:-dev}`.
+    let falls_back = line.contains("||")
+        || line.trim_start().starts_with("if ")
+        || line.contains("2>/dev/null") && text.text[start..].contains(":-");
     let message = match (tags, falls_back) {
         (true, true) => {
             "`git describe` finds no tag in a checkout of one commit: what stands in for it is taken each time"
@@ -199,4 +228,16 @@ fn tell(
         .severity(severity)
         .hint("give `actions/checkout` a `fetch-depth: 0`")
         .done();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_on_behind_a_backslash_and_start_where_they_stand() {
+        let lines = |text: &str| commands(text);
+        assert_eq!(lines("a \\\n  b\nc"), [(0, "a   b".to_owned()), (8, "c".to_owned())]);
+        assert_eq!(lines("a\r\nb\r\n"), [(0, "a".to_owned()), (3, "b".to_owned())]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Jobs and steps.
 
 use super::{
-    Concurrency, Permissions, concurrency, default_shell,
+    Concurrency, Permissions, concurrency, default_of,
     keys::{Keys, Reader},
     matrix::{self, Matrix},
     permissions,
@@ -52,7 +52,7 @@ pub struct Job {
     pub concurrency: Option<Concurrency>,
     /// The shell of its steps.
     pub shell: Option<Text>,
-    /// The folder of its steps.
+    /// The folder of its steps: its own, or that of the workflow.
     pub folder: Option<Text>,
     /// Containers beside it.
     pub services: Vec<Name>,
@@ -185,8 +185,8 @@ fn job_key(reader: &mut Reader<'_>, job: &mut Job, key: &str, entry: &Entry) {
         "permissions" => job.permissions = Some(permissions(reader, value)),
         "concurrency" => job.concurrency = Some(concurrency(reader, value)),
         "defaults" => {
-            job.shell = default_shell(value);
-            job.folder = value.get("run").and_then(|run| run.get("working-directory")).and_then(Text::of);
+            job.shell = default_of(value, "shell");
+            job.folder = default_of(value, "working-directory");
         }
         "services" => {
             let entries = reader.entries(value, "`services`");

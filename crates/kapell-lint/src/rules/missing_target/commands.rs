@@ -2,6 +2,7 @@
 
 use kapell_spec::{finding::Span, github::Step, suggest};
 
+use super::scripts;
 use crate::{
     files::FileId,
     github::{Flow, own_scripts, script::Command},
@@ -111,7 +112,7 @@ fn of_kubectl(
             continue;
         }
         let message = format!(
-            "`{container}` is no container of the {kind} `{name}`, which has {}: kubectl changes nothing, and fails",
+            "`{container}` is no container of the {kind} `{name}`, which has {}: kubectl fails",
             names(known())
         );
         let hint = format!("name `{}`", known().next().unwrap_or_default());
@@ -157,6 +158,23 @@ const VERBS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Returns the options before the verb, and the service behind it: `-f a.yml exec -T backend ls`.
+fn service_of<'a, 'b>(rest: &'b [&'a str]) -> Option<(&'b [&'a str], &'a str)> {
+    let of_verb = |(at, word): (usize, &&str)| {
+        VERBS.iter().find(|(verb, _)| verb == word).map(|(_, valued)| (at, *valued))
+    };
+    let (at, valued) = rest.iter().enumerate().find_map(of_verb)?;
+    let mut words = rest[at + 1..].iter();
+    while let Some(word) = words.next() {
+        if valued.contains(word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Some((&rest[..at], word));
+        }
+    }
+    None
+}
+
 /// `docker compose exec backend ...`, where no compose file has a service of that name.
 fn of_compose(
     repository: &Repository,
@@ -166,24 +184,14 @@ fn of_compose(
     report: &mut Report<'_>,
 ) {
     let Some(rest) = started::of_compose(command) else { return };
-    let of_verb = |(at, word): (usize, &&str)| {
-        VERBS.iter().find(|(verb, _)| verb == word).map(|(_, valued)| (at, *valued))
-    };
-    let Some((at, valued)) = rest.iter().enumerate().find_map(of_verb) else { return };
-    let before = &rest[..at];
-    // What runs elsewhere may have files of its own.
-    if before.iter().any(|word| word.starts_with("--project-directory")) || step.script().contains("ssh ") {
+    let Some((before, name)) = service_of(&rest) else { return };
+    // What runs elsewhere, or in another repository, may have files of its own.
+    let elsewhere = before.iter().any(|word| word.starts_with("--project-directory"))
+        || step.script().contains("ssh ")
+        || flow.model.jobs[job].steps.iter().any(scripts::checks_out_other);
+    if elsewhere {
         return;
     }
-    let mut words = rest[at + 1..].iter();
-    let name = loop {
-        let Some(word) = words.next() else { return };
-        if valued.contains(word) {
-            words.next();
-        } else if !word.starts_with('-') {
-            break *word;
-        }
-    };
     let files = started::files(&repository.systems, (flow, job, step), before);
     let Some(files) = files.into_iter().collect::<Option<Vec<_>>>().filter(|files| !files.is_empty()) else {
         return;

@@ -18,6 +18,12 @@ pub(super) fn scaled(repository: &Repository, report: &mut Report<'_>) {
             _ => None,
         })
     };
+    // A kustomization may give the objects other names.
+    let mut kustomizations = repository.systems.kustomizations.iter();
+    let renames = |text: &str| ["namePrefix", "nameSuffix"].iter().any(|key| text.contains(key));
+    if kustomizations.any(|one| renames(&repository.files[one.file].text)) {
+        return;
+    }
     for (manifest, scaler) in scalers() {
         let of_kind = || manifests.iter().filter(|other| other.kind.text == scaler.kind);
         if scaler.target.contains(['$', '{']) || of_kind().any(|other| *other.name == *scaler.target) {

@@ -1,6 +1,9 @@
 //! Scripts of the repository that steps run, and that are not there.
 
-use kapell_spec::{github::Step, suggest};
+use kapell_spec::{
+    github::{Job, Step},
+    suggest,
+};
 
 use crate::{
     github::{Flow, StepFacts, script::Command},
@@ -54,7 +57,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                 if step.folder.is_some() || !is_as_committed(&model.steps[..index]) {
                     continue;
                 }
-                if let Some((command, path)) = missing(repository, flow, facts, text) {
+                if let Some((command, path)) = missing(repository, (flow, model), facts, text) {
                     tell(repository, (flow, step), command, path, report);
                 }
             }
@@ -62,13 +65,18 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Tells whether a step checks out something else than the repository as it is, or into a folder of its own.
+pub(super) fn checks_out_other(step: &Step) -> bool {
+    let elsewhere = ["repository", "path", "ref", "sparse-checkout", "submodules"];
+    step.is("actions/checkout") && elsewhere.iter().any(|key| step.input(key).is_some())
+}
+
 /// Tells whether steps have done nothing but to check the repository out as it is, and to set tools up.
 fn is_as_committed(steps: &[Step]) -> bool {
     let checks_out = |step: &Step| step.is("actions/checkout");
     let plain = |step: &Step| {
-        let elsewhere = ["repository", "path", "ref", "sparse-checkout", "submodules"];
         if checks_out(step) {
-            return elsewhere.iter().all(|key| step.input(key).is_none());
+            return !checks_out_other(step);
         }
         match &step.uses {
             Some((text, _)) => {
@@ -85,26 +93,40 @@ fn is_as_committed(steps: &[Step]) -> bool {
 /// file speaks of, may be made.
 fn missing<'a>(
     repository: &Repository,
-    flow: &Flow,
+    (flow, job): (&Flow, &Job),
     facts: &'a StepFacts,
     text: &str,
 ) -> Option<(&'a Command, &'a str)> {
-    let mut before = true;
-    facts.commands.iter().find_map(|command| {
-        let path = script(command).filter(|_| before && !command.asked && command.depth == 0);
+    for command in &facts.commands {
         let made = text.get(..command.start).unwrap_or_default();
-        before &=
-            !BRINGS.iter().any(|word| made.contains(word) || command.text().contains(word) && path.is_none());
-        let path = path.filter(|_| before)?;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let there = repository.files.exists(path) || !repository.files.exists(folder);
+        let path = script(command).filter(|_| !command.asked && command.depth == 0);
+        let brings = |text: &str| BRINGS.iter().any(|word| text.contains(word));
+        if brings(made) || path.is_none() && brings(&command.text()) {
+            return None;
+        }
+        let Some(path) = path else { continue };
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let there = is_there(repository, job, path) || !repository.files.exists(folder);
         let told = || {
             let here = flow.text.matches(name).count() > 1;
             here || repository.files.iter().any(|(id, file)| id != flow.file && file.text.contains(name))
         };
-        (!there && !told()).then_some((command, path))
-    })
+        if !there && !told() {
+            return Some((command, path));
+        }
+    }
+    None
+}
+
+/// Tells whether a job finds a file of the repository by this path. Runners of Windows and macOS know no case.
+fn is_there(repository: &Repository, job: &Job, path: &str) -> bool {
+    let linux = !job.runs_on.is_empty() && job.runs_on.iter().all(|label| label.text.starts_with("ubuntu"));
+    let alike = || all_paths(repository).any(|own| own.eq_ignore_ascii_case(path));
+    repository.files.exists(path) || !linux && alike()
+}
+
+fn all_paths(repository: &Repository) -> impl Iterator<Item = &str> {
+    repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others())
 }
 
 /// Reads `./scripts/release.sh`, `bash scripts/release.sh`: a path in a folder of the repository.
@@ -114,9 +136,8 @@ fn script(command: &Command) -> Option<&str> {
     let path = word.strip_prefix("./").unwrap_or(word);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let (folder, name) = path.rsplit_once('/')?;
-    let known =
-        [".sh", ".bash", ".py", ".rb", ".mjs", ".js", ".ps1", ".pl"].iter().any(|end| name.ends_with(end));
-    let fits = known && !folder.is_empty() && !path.starts_with(['/', '.']) && path.chars().all(plain);
+    let fits =
+        script_like(name) && !folder.is_empty() && !path.starts_with(['/', '.']) && path.chars().all(plain);
     let built = ["node_modules", "target", "dist", "build", "vendor", "bin", "out", "venv", ".venv", "tmp"];
     (fits && !folder.split('/').any(|part| built.contains(&part))).then_some(path)
 }
@@ -130,8 +151,7 @@ fn tell(
 ) {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let below = format!("{folder}/");
-    let files = repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
-    let beside: Vec<&str> = files
+    let beside: Vec<&str> = all_paths(repository)
         .filter_map(|file| file.strip_prefix(&*below))
         .filter(|name| !name.contains('/') && script_like(name))
         .collect();
@@ -151,6 +171,7 @@ fn tell(
         .done();
 }
 
+/// Tells whether a name is that of a script, by its ending.
 fn script_like(name: &str) -> bool {
     [".sh", ".bash", ".py", ".rb", ".mjs", ".js", ".ps1", ".pl"].iter().any(|end| name.ends_with(end))
 }
