@@ -4,11 +4,13 @@ use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    github::{StepFacts, own_scripts, script::Command},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
     systems::{
         Manifest,
         kubernetes::{Labels, Scaler, What, Workload, scaler_of},
+        started,
     },
 };
 
@@ -45,6 +47,17 @@ fn workloads(repository: &Repository) -> impl Iterator<Item = (&Manifest, &Workl
     repository.systems.manifests.iter().filter_map(|manifest| match &manifest.what {
         What::Workload(workload) => Some((manifest, &**workload)),
         _ => None,
+    })
+}
+
+/// Returns what an autoscaler scales.
+fn scaled_by<'a>(
+    repository: &'a Repository,
+    manifest: &Manifest,
+    scaler: &Scaler,
+) -> impl Iterator<Item = (&'a Manifest, &'a Workload)> {
+    workloads(repository).filter(move |(other, _)| {
+        *other.kind.text == *scaler.kind && *other.name == *scaler.target && other.shares_namespace(manifest)
     })
 }
 
@@ -85,7 +98,7 @@ fn undrainable(
 }
 
 /// Tells whether a kustomization sets how many pods something has.
-fn replicas_elsewhere(repository: &Repository) -> bool {
+pub(super) fn replicas_elsewhere(repository: &Repository) -> bool {
     let mut all = repository.systems.kustomizations.iter();
     all.any(|one| repository.files[one.file].text.contains("replicas"))
 }
@@ -95,17 +108,12 @@ fn replicas_elsewhere(repository: &Repository) -> bool {
 /// Source: "Migrating Deployments and StatefulSets to horizontal autoscaling" in
 /// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>.
 fn set_back(repository: &Repository, manifest: &Manifest, scaler: &Scaler, report: &mut Report<'_>) {
-    let target = |(other, _): &(&Manifest, &Workload)| {
-        *other.kind.text == *scaler.kind && *other.name == *scaler.target && other.is_beside(manifest)
-    };
-    let Some((other, workload)) = workloads(repository).find(target) else { return };
+    // What lies in another folder may be a part of what is applied, and its number another one.
+    let mut targets = scaled_by(repository, manifest, scaler).filter(|(other, _)| other.is_beside(manifest));
+    let Some((other, workload)) = targets.next() else { return };
     let Some((copies, place)) = workload.replicas else { return };
     let kept = repository.files.iter().any(|(_, file)| file.text.contains("ignoreDifferences"));
-    let applied = repository.github.flows.iter().any(|flow| {
-        flow.text.contains("kubectl") && flow.text.contains(" apply ")
-            || flow.text.contains("kustomize build")
-    });
-    if kept || !applied {
+    if kept || replicas_elsewhere(repository) || !is_applied(repository, other) {
         return;
     }
     let message = format!(
@@ -115,8 +123,41 @@ fn set_back(repository: &Repository, manifest: &Manifest, scaler: &Scaler, repor
     report
         .add(other.file, place, message)
         .also(manifest.file, scaler.target.span, "the autoscaler")
-        .hint("leave `replicas` out, as the autoscaler sets it")
+        .hint(format!(
+            "take `replicas` out with `kubectl apply edit-last-applied {}/{}` first, then out of the file: else all pods but one end",
+            other.kind.to_ascii_lowercase(),
+            &*other.name
+        ))
         .done();
+}
+
+/// Tells whether a step of a workflow, or a script that it runs, applies an object to a cluster.
+fn is_applied(repository: &Repository, manifest: &Manifest) -> bool {
+    repository.github.flows.iter().any(|flow| {
+        flow.jobs().flat_map(|(at, _)| flow.steps(at)).any(|(step, facts)| {
+            let scripts = own_scripts::of_step(&repository.files, step, facts);
+            let of_script =
+                scripts.iter().any(|script| applies(repository, manifest, &script.facts, &script.text));
+            of_script || applies(repository, manifest, facts, step.script())
+        })
+    })
+}
+
+/// Tells whether these commands apply an object: by its file or its folder, by a kustomization that takes it in, or from what
+/// another command makes of its file (`envsubst < k8s/api.yaml | kubectl apply -f -`).
+fn applies(repository: &Repository, manifest: &Manifest, facts: &StepFacts, text: &str) -> bool {
+    let plain = |command: &&Command| {
+        !command.words.iter().any(|word| word.starts_with("--dry-run") && word != "--dry-run=none")
+    };
+    let commands = || facts.commands.iter().filter(plain).map(|command| (command, started::applied(command)));
+    let from_others = commands().any(|(_, (paths, _))| paths.contains(&"-"));
+    commands().any(|(command, paths)| {
+        let built = started::kustomized(command)
+            .is_some_and(|folder| started::takes_in(&repository.systems, folder, &manifest.path));
+        let applies =
+            matches!(command.program(), "kubectl" | "oc") && command.words.iter().any(|word| word == "apply");
+        started::holds(&paths, &manifest.path) || built && (applies || from_others)
+    }) || from_others && text.contains(&*manifest.path)
 }
 
 /// Tells of an autoscaler that goes by the used share of what pods ask for, where a container asks for nothing: it never acts.
@@ -124,23 +165,26 @@ fn set_back(repository: &Repository, manifest: &Manifest, scaler: &Scaler, repor
 /// Source: "How does a HorizontalPodAutoscaler work?" in
 /// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>.
 fn without_share(repository: &Repository, manifest: &Manifest, scaler: &Scaler, report: &mut Report<'_>) {
-    let target = |(other, _): &(&Manifest, &Workload)| {
-        *other.kind.text == *scaler.kind && *other.name == *scaler.target && other.shares_namespace(manifest)
-    };
-    let mut targets = workloads(repository).filter(target);
+    let mut targets = scaled_by(repository, manifest, scaler);
     // Several of one name are laid over each other.
     let (Some((other, workload)), None) = (targets.next(), targets.next()) else { return };
     let filled = repository.systems.manifests.iter().any(|one| {
         matches!(&*one.kind.text, "LimitRange" | "VerticalPodAutoscaler") && one.shares_namespace(manifest)
     });
-    let patched = repository
-        .systems
-        .kustomizations
-        .iter()
-        .any(|one| repository.files[one.file].text.contains("resources/"));
+    let patched = repository.systems.kustomizations.iter().any(|one| {
+        let text = &repository.files[one.file].text;
+        text.contains("resources/") || text.contains("requests")
+    });
+    // What is laid over it from another folder may ask.
+    let laid_over = workloads(repository).any(|(one, workload)| {
+        one.path != other.path
+            && *one.name == *other.name
+            && one.kind.text == other.kind.text
+            && workload.containers.iter().any(|one| one.asks_cpu)
+    });
     let mut running = workload.containers.iter().filter(|one| !one.initial);
     let Some(container) = running.find(|one| !one.asks_cpu).filter(|_| scaler.by_cpu_share) else { return };
-    if filled || patched {
+    if filled || patched || laid_over {
         return;
     }
     let message = format!(
@@ -150,7 +194,6 @@ fn without_share(repository: &Repository, manifest: &Manifest, scaler: &Scaler, 
     report
         .add(manifest.file, scaler.target.span, message)
         .severity(Severity::High)
-        .confidence(Confidence::High)
         .also(other.file, container.name.span, "this container")
         .hint("set `resources.requests.cpu` of each container")
         .done();

@@ -110,6 +110,8 @@ pub struct Workload {
     pub replicas: Option<(u32, Span)>,
     /// When it starts again and again.
     pub schedule: Option<Schedule>,
+    /// Whether its pods start one after another.
+    pub ordered: bool,
     /// Whether it says on which nodes its pods are.
     pub placed: bool,
 }
@@ -121,11 +123,13 @@ pub struct Container {
     pub name: Word,
     /// Whether it runs to its end before the others start.
     pub initial: bool,
-    /// Its command, its arguments and the values of its variables, as text.
+    /// Its command and its arguments, as text.
+    pub command: String,
+    /// These and the values of its variables.
     pub said: String,
     /// The claims whose volumes it mounts and may write to, and where.
     pub mounts: Vec<(Box<str>, Box<str>)>,
-    /// Whether it asks for a share of the processor.
+    /// Whether it, or its pod as a whole, asks for a share of the processor.
     pub asks_cpu: bool,
 }
 
@@ -250,6 +254,8 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
             }
             if let What::Workload(workload) = &mut found {
                 workload.replicas = spec?.get("replicas").and_then(|node| number(document, node));
+                let policy = spec?.get("podManagementPolicy").and_then(Node::text);
+                workload.ordered = *kind.text == *"StatefulSet" && policy != Some("Parallel");
             }
             found
         }
@@ -454,6 +460,9 @@ fn workload(document: &Document, template: &Node) -> What {
     };
     found.containers =
         all().filter_map(|(node, initial)| container(document, node, initial, listed("volumes"))).collect();
+    if spec.is_some_and(asks_cpu) {
+        found.containers.iter_mut().for_each(|container| container.asks_cpu = true);
+    }
     found.placed = ["affinity", "nodeSelector", "nodeName"]
         .iter()
         .any(|key| spec.is_some_and(|spec| spec.get(key).is_some()));
@@ -493,16 +502,22 @@ fn container(document: &Document, node: &Node, initial: bool, volumes: &[Node]) 
         let written = text("readOnly") != Some("true");
         Some((claim_of(text("name")?)?.into(), text("mountPath")?.into())).filter(|_| written)
     });
-    let asked = |kind: &str| node.get("resources").and_then(|asked| asked.get(kind)?.get("cpu")).is_some();
+    let command = words.collect::<Vec<_>>().join(" ");
     Some(Container {
         name: document.word(node.get("name")?)?,
         // One that is started again when it ends goes on beside the others.
         initial: initial && node.get("restartPolicy").is_none(),
-        said: words.chain(values).collect::<Vec<_>>().join(" "),
+        said: std::iter::once(&*command).chain(values).collect::<Vec<_>>().join(" "),
+        command,
         mounts: mounts.collect(),
-        // A limit without a request is one.
-        asks_cpu: asked("requests") || asked("limits"),
+        asks_cpu: asks_cpu(node),
     })
+}
+
+/// Tells whether a container, or a pod as a whole, asks for a share of the processor. A limit without a request is one.
+fn asks_cpu(node: &Node) -> bool {
+    let asked = |kind: &&str| node.get("resources").and_then(|asked| asked.get(kind)?.get("cpu")).is_some();
+    ["requests", "limits"].iter().any(asked)
 }
 
 /// Returns the claims among the volumes of a pod that some container may write to.

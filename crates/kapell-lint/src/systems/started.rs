@@ -3,7 +3,10 @@
 use kapell_spec::github::Step;
 
 use super::{Compose, Systems};
-use crate::github::{Flow, script::Command};
+use crate::{
+    files::joined,
+    github::{Flow, script::Command},
+};
 
 /// Names that compose takes where no file is named, in its own order.
 const DEFAULTS: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -67,6 +70,42 @@ pub(crate) fn applied(command: &Command) -> (Vec<&str>, bool) {
     let paths = apart.chain(joined).flat_map(|paths| paths.split(','));
     let paths = paths.map(|path| path.trim_start_matches("./").trim_end_matches('/')).collect();
     (paths, rest.iter().any(|word| matches!(*word, "-R" | "--recursive")))
+}
+
+/// Returns the folder whose kustomization a command builds: `kubectl apply -k prod`, `kustomize build prod`.
+pub(crate) fn kustomized(command: &Command) -> Option<&str> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let path = match words.as_slice() {
+        ["kubectl" | "oc", "kustomize", path, ..] | ["kustomize", "build", path, ..] => *path,
+        ["kubectl" | "oc", rest @ ..] if rest.contains(&"apply") => {
+            let apart =
+                rest.windows(2).find(|pair| matches!(pair[0], "-k" | "--kustomize")).map(|pair| pair[1]);
+            apart.or_else(|| rest.iter().find_map(|word| word.strip_prefix("--kustomize=")))?
+        }
+        _ => return None,
+    };
+    let path = path.trim_start_matches("./").trim_end_matches('/');
+    Some(if path == "." { "" } else { path })
+}
+
+/// Tells whether the kustomization of a folder takes in a file, by itself or through others.
+pub(crate) fn takes_in(systems: &Systems, folder: &str, path: &str) -> bool {
+    let mut folders = vec![folder.to_owned()];
+    let mut at = 0;
+    // Kustomizations that go in circles end at the bound.
+    while at < folders.len() && folders.len() < 50 {
+        let own = folders[at].clone();
+        let parent = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        for one in systems.kustomizations.iter().filter(|one| parent(&one.path) == own) {
+            let parts: Vec<String> = one.parts.iter().filter_map(|part| joined(&one.path, part)).collect();
+            if parts.iter().any(|part| part == path) {
+                return true;
+            }
+            folders.extend(parts);
+        }
+        at += 1;
+    }
+    false
 }
 
 /// Tells whether one of these files and folders has a manifest of this path.

@@ -3,7 +3,7 @@
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
-use super::Alone;
+use super::{super::replica_conflict::replicas_elsewhere, Alone, is_locked};
 use crate::{
     files::FileId,
     repository::Repository,
@@ -21,7 +21,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             overlaps(manifest, workload, schedule, report);
         }
         let Some((copies, file, span)) = copies(repository, manifest, workload) else { continue };
-        alone(manifest, workload, (copies, file, span), report);
+        alone(repository, (manifest, workload), (copies, file, span), report);
         for claim in workload.claims.iter().filter(|_| !workload.placed) {
             one_volume(repository, (manifest, workload), claim, (copies, file, span), report);
         }
@@ -35,20 +35,26 @@ fn copies(repository: &Repository, manifest: &Manifest, workload: &Workload) -> 
     }
     let scaled = scaler_of(&repository.systems.manifests, manifest);
     let scaled = scaled.map(|(other, scaler)| (scaler.least, other.file, scaler.target.span));
-    let own = workload.replicas.map(|(copies, span)| (copies, manifest.file, span));
+    // An overlay may set another number.
+    let own = workload.replicas.filter(|_| !replicas_elsewhere(repository));
+    let own = own.map(|(copies, span)| (copies, manifest.file, span));
     own.filter(|(copies, ..)| *copies > 1).or(scaled).filter(|(copies, ..)| *copies > 1)
 }
 
 /// Tells of a scheduler or a migration in each of several pods.
 fn alone(
-    manifest: &Manifest,
-    workload: &Workload,
+    repository: &Repository,
+    (manifest, workload): (&Manifest, &Workload),
     (copies, file, span): (u32, FileId, Span),
     report: &mut Report<'_>,
 ) {
-    let of_container = |(name, said): (&Word, &str)| Some((name.span, Alone::of(said)?));
-    let containers = workload.containers.iter().map(|one| (&one.name, &*one.said));
-    let Some((name, alone)) = containers.filter_map(of_container).next() else { return };
+    let mut containers = workload.containers.iter();
+    let found = containers.find_map(|one| Some((one.name.span, Alone::of(repository, &one.command)?)));
+    // Pods that start one after another do not migrate at once.
+    let Some((name, alone)) = found.filter(|(_, alone)| *alone == Alone::Scheduler || !workload.ordered)
+    else {
+        return;
+    };
     let message = format!("`{}` runs in {copies} copies, and {}", &*manifest.name, alone.why());
     report
         .add(manifest.file, name, message)
@@ -70,29 +76,36 @@ fn one_volume(
     report: &mut Report<'_>,
 ) {
     let mut claims = repository.systems.manifests.iter().filter_map(|other| match &other.what {
-        What::Claim(modes) if other.shares_namespace(manifest) && *other.name == **claim => {
+        // A claim of another folder that names no namespace may be that of an overlay.
+        What::Claim(modes)
+            if *other.name == **claim
+                && other.shares_namespace(manifest)
+                && (!other.namespace.is_empty() || other.is_beside(manifest)) =>
+        {
             Some((other, modes))
         }
         _ => None,
     });
     let (Some((other, modes)), None) = (claims.next(), claims.next()) else { return };
-    let single = |mode: &str| matches!(mode, "ReadWriteOnce" | "ReadWriteOncePod");
-    if modes.is_empty() || !modes.iter().all(|mode| single(mode)) {
-        return;
-    }
+    let [mode] = &modes[..] else { return };
+    let why = match &**mode {
+        "ReadWriteOnce" => "one node may mount: on others they never start",
+        "ReadWriteOncePod" => "one pod may mount: the others never start",
+        _ => return,
+    };
     let mut mounts = workload.containers.iter().flat_map(|one| one.mounts.iter().map(move |at| (one, at)));
     let sqlite = mounts.any(|(one, (own, path))| **own == **claim && sqlite_below(&one.said, path));
     let writes = if sqlite { ", and all of them write to one SQLite file" } else { "" };
     let message = format!(
-        "{copies} pods of `{}` share the volume `{}`, which one node may mount: on others they never start{writes}",
+        "{copies} pods of `{}` share the volume `{}`, which {why}{writes}",
         &*manifest.name, &**claim
     );
     report
         .add(manifest.file, claim.span, message)
         .severity(if sqlite { Severity::High } else { Severity::Medium })
-        .also(other.file, other.name.span, "`ReadWriteOnce`")
+        .also(other.file, other.name.span, format!("`{mode}`"))
         .also(file, span, "so many pods")
-        .hint("run one pod with `strategy: Recreate`, or give each its own volume by a StatefulSet")
+        .hint("run one pod with `strategy: Recreate`, or keep the data in a database, an object store or a `ReadWriteMany` volume")
         .done();
 }
 
@@ -135,16 +148,17 @@ fn overlaps(manifest: &Manifest, workload: &Workload, schedule: &Schedule, repor
     let Some(minutes) = minutes_between(&schedule.times).filter(|_| allows && !schedule.bounded) else {
         return;
     };
-    let said = || workload.containers.iter().map(|one| one.said.to_ascii_lowercase());
-    let locked = said().any(|said| ["flock", "lock", "timeout "].iter().any(|word| said.contains(word)));
-    let writes = said().any(|said| WRITES.iter().any(|word| said.contains(word)));
+    let mut containers = workload.containers.iter();
+    let locked = containers.clone().any(|one| is_locked(&one.said) || one.command.contains("timeout "));
+    let writes = containers.any(|one| writes(&one.command.to_ascii_lowercase()));
     // Whoever writes out that runs may overlap has thought of it, unless both write to one volume.
     let unsafe_here = !workload.claims.is_empty() || writes && schedule.policy.is_none();
     if minutes > OFTEN_MINUTES || locked || !unsafe_here {
         return;
     }
+    let often = if minutes == 1 { "minute".to_owned() } else { format!("{minutes} minutes") };
     let message = format!(
-        "`{}` starts every {minutes} minutes, also while the run before goes on: both write at once",
+        "`{}` starts every {often}, also while the run before goes on: both write at once",
         &*manifest.name
     );
     let span = schedule.policy.as_ref().map_or(schedule.times.span, |policy| policy.span);
@@ -152,15 +166,28 @@ fn overlaps(manifest: &Manifest, workload: &Workload, schedule: &Schedule, repor
         .add(manifest.file, span, message)
         .severity(Severity::Medium)
         .confidence(Confidence::Medium)
-        .hint("set `concurrencyPolicy: Forbid`")
+        .hint("set `concurrencyPolicy: Forbid`, and `activeDeadlineSeconds`, so that one that hangs does not hold up all later ones")
         .done();
+}
+
+/// Tells whether a command in small letters writes, by its whole words: `crm_sync`, not `async_report`.
+fn writes(command: &str) -> bool {
+    let code = command.contains(" -c ");
+    let words = command.split(|c: char| c.is_whitespace() || "/.:='\"".contains(c));
+    let named = |word: &str| {
+        // Code that is given to an interpreter imports modules.
+        let known = |own: &str| WRITES.contains(&own) && !(own == "import" && code);
+        known(word) || word.split(['_', '-']).any(known)
+    };
+    words.into_iter().any(named)
 }
 
 /// Reads how many minutes there are between two starts: `*/5 * * * *`.
 fn minutes_between(times: &str) -> Option<u32> {
     let mut fields = times.split_whitespace();
     let first = fields.next()?;
-    let every = if first == "*" { 1 } else { first.strip_prefix("*/")?.parse().ok()? };
+    let every =
+        if first == "*" { 1 } else { first.strip_prefix("*/")?.parse().ok().filter(|every| *every > 0)? };
     (fields.next()? == "*").then_some(every)
 }
 
