@@ -67,6 +67,7 @@ mod missing_reference;
 mod missing_target;
 mod mutating_no_concurrency;
 mod name_mismatch;
+mod names; // words of names, which several rules read
 mod needs_without_data;
 mod no_concurrency;
 mod no_plan_list;

@@ -1,7 +1,7 @@
 //! A check by a model or an agent that lets through what it could not look at.
 
 mod empty; // an empty list for a failure
-mod meant; // who says that it is so on purpose
+pub(super) mod meant; // who says that it is so on purpose
 mod words; // what a name says of its answer
 
 use kapell_view::audit::{Confidence, Severity};
@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 );
                 let mut draft = report
                     .add(unit.file, unit.span(answer), message)
-                    .hint("let the failure through, or answer that it was not checked, which is not a yes")
+                    .hint("raise, or answer that it was not checked, which is not a yes")
                     .also(unit.file, unit.span(reached), "this may fail");
                 if let Some(comment) = meant::said(unit, function, answer) {
                     draft = draft.explained(comment);
@@ -105,27 +105,62 @@ fn lets_through(unit: &Unit, function: Id, value: Id) -> bool {
     match unit.kind(value) {
         "true" => words::is_yes(name, true),
         "false" => words::is_yes(name, false),
-        "object" | "dictionary" | "call" => {
-            let pairs =
-                unit.syntax.below(value).filter(|&id| matches!(unit.kind(id), "pair" | "keyword_argument"));
-            let mut says = pairs.filter_map(|pair| {
-                let key = unit.syntax.child(pair, "key").or_else(|| unit.syntax.child(pair, "name"))?;
-                let value = unit.syntax.child(pair, "value")?;
-                let given = match unit.kind(value) {
-                    "true" => true,
-                    "false" => false,
-                    _ => return None,
-                };
-                words::of_key(unit.text(key).trim_matches(['"', '\''])).map(|yes| yes == given)
-            });
-            says.next() == Some(true) && says.all(|yes| yes)
-        }
         "string" => words::judges(name) && words::is_pass(unit.text(value).trim_matches(['"', '\''])),
-        _ => false,
+        _ => {
+            let verdicts = verdicts(unit, name, value);
+            !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.passes)
+        }
     }
 }
 
-/// Tells whether a function answers anything else where nothing fails.
+/// A key of an answer that says whether something passes.
+struct Verdict<'a> {
+    key: &'a str,
+    /// What it is given, as it is written.
+    given: &'a str,
+    passes: bool,
+}
+
+/// Returns the keys of an answer that say plainly whether something passes.
+fn verdicts<'a>(unit: &'a Unit, function: &str, value: Id) -> Vec<Verdict<'a>> {
+    let verdict = |(key, given): (&'a str, &'a str)| {
+        let yes = match given {
+            "true" | "True" => true,
+            "false" | "False" => false,
+            _ => return None,
+        };
+        words::of_key(key, function).map(|open| Verdict { key, given, passes: open == yes })
+    };
+    pairs(unit, value).into_iter().flatten().filter_map(verdict).collect()
+}
+
+/// Returns the keys of an object and what they are given, as they are written; those of a class in Python too. Nothing where
+/// it is none, or where others are spread into it.
+fn pairs(unit: &Unit, value: Id) -> Option<Vec<(&str, &str)>> {
+    let holder = match unit.kind(value) {
+        "object" | "dictionary" => value,
+        "call" if unit.callee_name(value).starts_with(char::is_uppercase) => {
+            unit.syntax.child(value, "arguments")?
+        }
+        _ => return None,
+    };
+    let mut found = Vec::new();
+    for inner in unit.syntax.children(holder) {
+        match unit.kind(inner) {
+            "pair" | "keyword_argument" => {
+                let key = unit.syntax.child(inner, "key").or_else(|| unit.syntax.child(inner, "name"))?;
+                let given = unit.syntax.child(inner, "value")?;
+                found.push((unit.text(key).trim_matches(['"', '\'']), unit.text(given)));
+            }
+            "shorthand_property_identifier" => found.push((unit.text(inner), unit.text(inner))),
+            "spread_element" | "dictionary_splat" => return None,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// Tells whether a function answers otherwise where nothing fails: another value, or another one of the key that lets through.
 fn may_refuse(unit: &Unit, function: Id, value: Id) -> bool {
     let handled =
         |id: Id| unit.syntax.around(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
@@ -133,7 +168,13 @@ fn may_refuse(unit: &Unit, function: Id, value: Id) -> bool {
     let mut values = back
         .filter(|&id| unit.function_of(id) == function && !handled(id))
         .filter_map(|id| unit.syntax.children(id).nth(1));
-    values.any(|id| unit.text(id) != unit.text(value))
+    let verdicts = verdicts(unit, name_of(unit, function), value);
+    values.any(|id| match pairs(unit, id) {
+        Some(pairs) if !verdicts.is_empty() => pairs.iter().any(|(key, given)| {
+            verdicts.iter().any(|verdict| verdict.key == *key && verdict.given != *given)
+        }),
+        _ => unit.text(id) != unit.text(value),
+    })
 }
 
 /// Returns the name of a function.

@@ -1,7 +1,8 @@
 //! A graph that waits for a person, and keeps nothing to go on from.
 //!
 //! Source: the documentation of LangGraph, "Interrupts": to use `interrupt`, a graph needs a checkpointer, which keeps its
-//! state; without one, `interrupt` fails, and there is nothing to resume. Its server gives each graph one (`langgraph.json`).
+//! state; without one, what it waits for is lost, and there is nothing to resume. Its server gives each graph one
+//! (`langgraph.json`), and a graph that a node of another one runs has the checkpointer of that one ("Use subgraphs").
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -37,6 +38,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if !text.contains("interrupt") || text.contains("checkpoint") {
             continue;
         }
+        // What another file's graph runs has the checkpointer of that graph.
+        let others = || repository.code.iter().filter(|other| other.file != unit.file);
+        if others().any(|other| other.whole().contains("langgraph") && other.whole().contains("checkpointer"))
+        {
+            continue;
+        }
         for graph in graphs::of(unit) {
             let Some(stop) = stops(unit, &graph) else { continue };
             let Some(compiled) = compiled(unit, &graph).filter(|&id| is_run(unit, id)) else { continue };
@@ -46,7 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     unit.span(compiled),
                     "this graph stops for a person, but has no checkpointer: it cannot keep where it was, nor go on",
                 )
-                .hint("give it one, such as `compile(checkpointer=PostgresSaver(...))`")
+                .hint("give it one: `compile(checkpointer=saver)`")
                 .also(unit.file, unit.span(stop), "it stops here")
                 .done();
         }
@@ -55,14 +62,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Finds where a node of a graph stops for a person.
 fn stops(unit: &Unit, graph: &Graph<'_>) -> Option<Id> {
-    let nodes = graph.nodes.values().filter_map(|(_, runs)| unit.function(unit.text((*runs)?)));
+    let mut nodes = graph.nodes.values().filter_map(|(_, runs)| unit.function(unit.text((*runs)?)));
     let stop = |&call: &Id| {
         unit.callee_path(call).is_some_and(|path| {
             let known = path.text.starts_with("langgraph.") || path.text.starts_with("@langchain/langgraph.");
             known && path.text.ends_with(".interrupt")
         })
     };
-    nodes.into_iter().find_map(|function| unit.calls_in(function).find(stop))
+    nodes.find_map(|function| unit.calls_in(function).find(stop))
 }
 
 /// Finds the only call that compiles a graph, where it is given nothing.

@@ -26,6 +26,9 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// What loops.
+const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (file, script) in repository.scripts() {
         for span in &script.endless {

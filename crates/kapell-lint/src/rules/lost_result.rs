@@ -32,7 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         called::check(&methods, unit, report);
         each::check(&methods, unit, report);
-        settled::check(unit, report);
+        settled::check(&methods, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);
 }

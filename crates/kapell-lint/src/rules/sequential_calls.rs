@@ -12,6 +12,7 @@ use crate::{
     },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, names},
+    rules::names::words,
 };
 
 /// See `docs/rules/sequential-calls.md`.
@@ -31,7 +32,7 @@ pub(super) static RULE: Rule = Rule {
 /// As many calls are worth it.
 const WORTH: usize = 2;
 
-/// Words of calls that change something, or look at what another one changed: their order may matter though no name says so.
+/// How words of calls begin that change something, or look at what another one changed: their order may matter though no name says so.
 const CHANGES: &[&str] = &[
     "fix",
     "edit",
@@ -119,7 +120,8 @@ fn runs(methods: &Methods<'_>, unit: &Unit, block: Id) -> Vec<Vec<Asked>> {
         run.extend(next);
     }
     found.push(run);
-    found.retain(|run| run.len() >= WORTH && differ(unit, run) && !wanted(unit, block, run));
+    let keeps = |run: &[Asked]| run.iter().any(|asked| keeps(unit, asked.call));
+    found.retain(|run| run.len() >= WORTH && differ(unit, run) && !wanted(unit, block, run) && !keeps(run));
     found
 }
 
@@ -151,14 +153,40 @@ fn asked(unit: &Unit, statement: Id) -> Option<Asked> {
 
 /// Tells whether a call asks a model or an agent, and neither changes anything nor remembers.
 fn reaches(methods: &Methods<'_>, unit: &Unit, call: Id) -> bool {
-    let callee = unit.callee(call).map_or(String::new(), |callee| unit.text(callee).to_ascii_lowercase());
-    let changes = CHANGES.iter().any(|word| callee.contains(word)) && !callee.ends_with(".create");
+    let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
+    let begins = |word: &String| CHANGES.iter().any(|change| word.starts_with(change));
+    let changes = words(callee).iter().any(begins) && !callee.ends_with(".create");
     let asks = || matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
     !changes && !remembers(unit, call) && programs::agent(unit, call).is_none() && asks()
 }
 
 fn needs(unit: &Unit, call: Id, name: Id) -> bool {
     has_word(unit.text(call), unit.text(name))
+}
+
+/// Names of what calls write to and read from, besides what remembers.
+const SHARED: &[&str] = &["ctx", "board", "blackboard", "deps", "messages"];
+
+/// Tells whether a call is given what others may write to, or is a method that keeps something in its object: the next one may
+/// read it there.
+fn keeps(unit: &Unit, call: Id) -> bool {
+    let named = unit.syntax.child(call, "arguments").map(|arguments| unit.syntax.below(arguments));
+    let is_shared = |id: Id| {
+        let name = unit.text(id).to_ascii_lowercase();
+        let plain =
+            matches!(unit.kind(id), "identifier" | "property_identifier" | "shorthand_property_identifier");
+        plain && (name.ends_with("_ctx") || SHARED.contains(&&*name))
+    };
+    let bound =
+        ["assignment", "augmented_assignment", "assignment_expression", "augmented_assignment_expression"];
+    let writes = |function: Id| {
+        let mut bound = unit.syntax.below(function).filter(|&id| bound.contains(&unit.kind(id)));
+        bound.any(|id| {
+            let left = unit.syntax.child(id, "left").map_or("", |left| unit.text(left));
+            left.starts_with("self.") || left.starts_with("this.")
+        })
+    };
+    named.is_some_and(|mut named| named.any(is_shared)) || service::own_method(unit, call).is_some_and(writes)
 }
 
 /// Tells whether these are different agents or functions: the same one may go on from what it was told before.

@@ -69,8 +69,8 @@ fn derived<'a>(unit: &'a Unit, names: &[&str]) -> Vec<&'a str> {
 /// Says what a file decides by one of these names: whether the program fails.
 fn decides(unit: &Unit, names: &[&str]) -> Option<String> {
     let about = |id: Id| names.iter().any(|name| has_word(unit.text(id), name));
-    let ends = unit.calls().filter(|&call| ENDS.contains(&unit.callee_name(call)));
-    ends.into_iter().find_map(|call| {
+    let mut ends = unit.calls().filter(|&call| ENDS.contains(&unit.callee_name(call)));
+    ends.find_map(|call| {
         let given = unit.syntax.child(call, "arguments").filter(|_| unit.callee_name(call) != "setFailed");
         let chosen = given.is_some_and(about);
         let conditions = unit.syntax.around(call).filter(|&id| unit.kind(id) == "if_statement");

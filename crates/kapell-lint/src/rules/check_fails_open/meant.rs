@@ -3,7 +3,7 @@
 use crate::code::{Id, Unit};
 
 /// Words that say of a whole function that it does so.
-const OPEN: &[&str] = &[
+pub(in crate::rules) const OPEN: &[&str] = &[
     "fail open",
     "fail-open",
     "fails open",
@@ -17,7 +17,7 @@ const OPEN: &[&str] = &[
 ];
 
 /// Words that say so where a failure is answered, and elsewhere may be about anything.
-const HERE: &[&str] = &[
+pub(in crate::rules) const HERE: &[&str] = &[
     "best effort",
     "best-effort",
     "on purpose",
@@ -37,18 +37,7 @@ const DENIED: &[&str] = &["not ", "never ", "n't ", "no ", "cannot ", "avoid ", 
 pub(super) fn said(unit: &Unit, function: Id, answer: Id) -> Option<String> {
     let handler =
         unit.syntax.around(answer).find(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"))?;
-    let lines = |id: Id| {
-        let line = |at: u32| unit.whole()[..at as usize].matches('\n').count();
-        (line(unit.span(id).start), line(unit.span(id).end))
-    };
-    let (first, last) = lines(handler);
-    let comments = || unit.syntax.of_kind(&["comment"]);
-    // A comment behind the last line of a block is no part of it.
-    let near = comments().filter(|&id| {
-        let (start, end) = lines(id);
-        end + 1 >= first && start <= last
-    });
-    if let Some(line) = near.into_iter().find_map(|id| line_of(unit.text(id), &[OPEN, HERE])) {
+    if let Some(line) = beside(unit, handler, &[OPEN, HERE]) {
         return Some(line);
     }
     // What it logs there says so as well, in plainer words.
@@ -56,14 +45,32 @@ pub(super) fn said(unit: &Unit, function: Id, answer: Id) -> Option<String> {
     if let Some(line) = logged.into_iter().find_map(|id| line_of(unit.text(id), &[OPEN])) {
         return Some(line);
     }
-    let (head, _) = lines(function);
+    let (head, _) = lines(unit, function);
+    let comments = || unit.syntax.of_kind(&["comment"]);
     let above = comments().filter(|&id| {
-        let (_, end) = lines(id);
+        let (_, end) = lines(unit, id);
         end + 1 == head || end == head
     });
     let within = comments().filter(|&id| unit.function_of(id) == function);
     let about = above.chain(within).chain(docstring(unit, function));
     about.into_iter().find_map(|id| line_of(unit.text(id), &[OPEN]))
+}
+
+/// Returns the line of a comment in or right above a node that has one of these words, and nothing that turns it round.
+pub(in crate::rules) fn beside(unit: &Unit, node: Id, known: &[&[&str]]) -> Option<String> {
+    let (first, last) = lines(unit, node);
+    // A comment behind the last line of a block is no part of it.
+    let mut near = unit.syntax.of_kind(&["comment"]).filter(|&id| {
+        let (start, end) = lines(unit, id);
+        end + 1 >= first && start <= last
+    });
+    near.find_map(|id| line_of(unit.text(id), known))
+}
+
+/// Returns the first and the last line of a node.
+fn lines(unit: &Unit, id: Id) -> (usize, usize) {
+    let line = |at: u32| unit.whole()[..at as usize].matches('\n').count();
+    (line(unit.span(id).start), line(unit.span(id).end))
 }
 
 /// Returns the text at the head of a function of Python.

@@ -1,5 +1,7 @@
 //! What names of functions and keys say of a yes.
 
+use crate::rules::names::words;
+
 /// Words of names whose yes lets something through.
 const OPEN: &[&str] = &[
     "allow",
@@ -9,21 +11,18 @@ const OPEN: &[&str] = &[
     "approved",
     "approves",
     "safe",
-    "pass",
-    "passes",
-    "passed",
     "permit",
     "permitted",
-    "valid",
-    "clean",
     "compliant",
     "publishable",
     "authorized",
     "acceptable",
     "appropriate",
-    "ok",
     "grounded",
 ];
+
+/// Words that say so only where something is judged: else they say that it was done.
+const OPEN_OF_JUDGES: &[&str] = &["pass", "passes", "passed", "valid", "clean", "ok"];
 
 /// Words of names whose yes stops something.
 const SHUT: &[&str] = &[
@@ -56,35 +55,32 @@ const JUDGES: &[&str] = &[
     "classify",
 ];
 
+/// Words that change nothing of what the others say.
+const PLAIN: &[&str] = &["is", "was", "are", "be", "should", "to", "has", "contains", "any", "policy"];
+
+/// What something may be allowed to do to others.
+const DELIVERS: &[&str] = &["publish", "post", "send", "merge", "deploy", "run"];
+
 /// Words that turn the others round.
 const TURNS: &[&str] = &["not", "no", "non", "un", "without"];
 
-/// Splits a name into its words, in lower case.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut small = false;
-    for c in name.chars() {
-        let starts = !c.is_alphanumeric() || c.is_uppercase() && small;
-        if starts {
-            words.push(String::new());
-        }
-        small = c.is_lowercase();
-        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
-            word.extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
+/// Tells what a yes of this key means in an answer of a function: that something passes, or that it does not. `None` where it
+/// says neither, or both, or speaks of something else, as `allowRetry` does.
+pub(super) fn of_key(name: &str, function: &str) -> Option<bool> {
+    let words = words(name);
+    let plain = words
+        .iter()
+        .all(|word| [OPEN, OPEN_OF_JUDGES, SHUT, PLAIN].iter().any(|known| known.contains(&word.as_str())));
+    means(&words, judges(function)).filter(|_| plain)
 }
 
-/// Tells what a yes of this key means: that something passes, or that it does not. `None` where it says neither, or both.
-pub(super) fn of_key(name: &str) -> Option<bool> {
-    let words = words(name);
+/// Tells what a yes to these words means.
+fn means(words: &[String], judged: bool) -> Option<bool> {
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
     if has(TURNS) {
         return None;
     }
-    match (has(OPEN), has(SHUT)) {
+    match (has(OPEN) || judged && has(OPEN_OF_JUDGES), has(SHUT)) {
         (true, false) => Some(true),
         (false, true) => Some(false),
         _ => None,
@@ -95,10 +91,12 @@ pub(super) fn of_key(name: &str) -> Option<bool> {
 pub(super) fn is_yes(name: &str, answer: bool) -> bool {
     let words = words(name);
     let first = words.first().map_or("", |word| word.as_str());
-    let may = matches!(first, "may" | "can") && words.len() > 1 && of_key(name) != Some(false);
+    let known = means(&words, judges(name));
+    let delivers = words.get(1).is_some_and(|word| DELIVERS.contains(&word.as_str()));
+    let may = matches!(first, "may" | "can") && delivers && known != Some(false);
     let asks = matches!(first, "needs" | "requires")
         && words.iter().any(|word| ["approval", "review", "confirmation", "human"].contains(&word.as_str()));
-    match of_key(name) {
+    match known {
         Some(open) => open == answer,
         None if asks => !answer,
         None => may && answer,
@@ -123,9 +121,13 @@ mod tests {
 
     #[test]
     fn names_say_what_a_yes_means() {
-        assert_eq!(of_key("isAllowed"), Some(true));
-        assert_eq!(of_key("is_toxic"), Some(false));
-        assert_eq!(of_key("is_not_spam"), None);
+        assert_eq!(of_key("isAllowed", "moderate"), Some(true));
+        assert_eq!(of_key("is_toxic", "moderate"), Some(false));
+        assert_eq!(of_key("is_not_spam", "moderate"), None);
+        assert_eq!(of_key("allowRetry", "moderate"), None);
+        assert_eq!(of_key("ok", "title"), None);
+        assert_eq!(of_key("ok", "check_text"), Some(true));
+        assert!(!is_yes("can_skip_cache", true) && !is_yes("is_valid", true));
         assert!(is_yes("may_publish", true) && !is_yes("may_publish", false));
         assert!(is_yes("isFlagged", false) && !is_yes("isFlagged", true));
         assert!(is_yes("needsApproval", false) && !is_yes("needsApproval", true));

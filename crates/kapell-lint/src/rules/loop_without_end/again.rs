@@ -1,16 +1,14 @@
 //! `while True: try: return ask() except Exception: sleep(1)`.
 
+use super::LOOPS;
 use crate::{
     code::{
         Id, Language, Unit, guards,
         service::{self, Methods},
-        unit::FUNCTIONS,
     },
     rule::Report,
+    rules::names::words,
 };
-
-/// What loops.
-const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
 
 /// Words of a loop that waits longer each time, ends some other way, or is meant to go on.
 const BOUNDED: &[&str] = &[
@@ -35,7 +33,7 @@ const BOUNDED: &[&str] = &[
     "elapsed",
 ];
 
-/// Words of functions that wait for something to come, or never end.
+/// How words of functions begin that wait for something to come, or never end.
 const LASTS: &[&str] = &[
     "wait",
     "connect",
@@ -46,7 +44,6 @@ const LASTS: &[&str] = &[
     "loop",
     "worker",
     "daemon",
-    "main",
     "watch",
     "forever",
     "ready",
@@ -82,10 +79,12 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
         let Some((attempt, body)) = tries(unit, each) else { continue };
         let function = unit.function_of(each);
         let place = service::place_name(unit, each);
-        let name = place.to_lowercase();
-        let words = guards::code(unit, each);
-        if BOUNDED.iter().any(|word| words.contains(word))
-            || LASTS.iter().any(|word| name.contains(word))
+        let name = words(&place);
+        let code = guards::code(unit, each);
+        if BOUNDED.iter().any(|word| code.contains(word))
+            || LASTS.iter().any(|known| name.iter().any(|word| word.starts_with(known)))
+            || name.iter().any(|word| word == "main")
+            || waits_longer(unit, each)
             || service::wrapped(unit, each, &["timeout", "wait_for", "fail_after", "race"])
         {
             continue;
@@ -99,10 +98,30 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
         );
         report
             .add(unit.file, unit.span(unit.syntax.child(each, "condition").unwrap_or(each)), message)
-            .hint("try a few times, wait longer each time, and then let the failure through")
+            .hint("try a few times, wait longer each time, and then raise what failed")
             .also(unit.file, unit.span(attempt), "what fails here is tried again")
             .done();
     }
+}
+
+/// Calls that pause.
+const PAUSES: &[&str] = &["sleep", "delay", "wait", "pause", "setTimeout"];
+
+/// Tells whether a pause of the loop is given a name that the loop binds anew: `delay = min(delay * 1.5, 60)`.
+fn waits_longer(unit: &Unit, each: Id) -> bool {
+    let pauses = unit.calls_in(each).filter(|&call| PAUSES.contains(&unit.callee_name(call)));
+    let given = pauses.filter_map(|call| unit.syntax.child(call, "arguments"));
+    let given: Vec<&str> = given.map(|arguments| unit.text(arguments)).collect();
+    let bound = |id: Id| match unit.kind(id) {
+        "assignment"
+        | "augmented_assignment"
+        | "assignment_expression"
+        | "augmented_assignment_expression" => unit.syntax.child(id, "left"),
+        "update_expression" => unit.syntax.child(id, "argument"),
+        _ => None,
+    };
+    let mut names = unit.syntax.below(each).filter_map(bound);
+    names.any(|name| given.iter().any(|text| guards::has_word(text, unit.text(name))))
 }
 
 /// Tells whether a condition always holds.
@@ -182,10 +201,7 @@ fn given(unit: &Unit, function: Id, body: Id) -> Option<Id> {
         .collect();
     let mut calls = unit.calls_in(body).filter(|&call| unit.awaited(call));
     calls.find(|&call| {
-        unit.callee(call).is_some_and(|callee| {
-            unit.kind(callee) == "identifier"
-                && names.contains(&unit.text(callee))
-                && !FUNCTIONS.contains(&unit.kind(callee))
-        })
+        unit.callee(call)
+            .is_some_and(|callee| unit.kind(callee) == "identifier" && names.contains(&unit.text(callee)))
     })
 }

@@ -2,13 +2,11 @@
 
 use kapell_view::audit::Severity;
 
+use super::LOOPS;
 use crate::{
     code::{Id, Service, Unit, guards, service},
     rule::Report,
 };
-
-/// Loops that go on until something inside ends them.
-const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
 
 /// Words of a loop that counts, spends, or hears from people.
 const BOUNDED: &[&str] = &[
@@ -39,7 +37,7 @@ const BOUNDED: &[&str] = &[
     "is_set",
 ];
 
-/// Options of calls that bound an answer, and no loop.
+/// Words that hold one of these and bound no loop: options that bound an answer, and what only sounds like one.
 const OF_ANSWERS: &[&str] = &[
     "max_tokens",
     "max_completion_tokens",
@@ -56,6 +54,11 @@ const OF_ANSWERS: &[&str] = &[
 pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
     for each in unit.syntax.of_kind(&["while_statement", "do_statement"]) {
         let Some(call) = asks(unit, each) else { continue };
+        // A call in the condition may count: `while quota.take():`.
+        let condition = unit.syntax.child(each, "condition");
+        if condition.is_some_and(|condition| unit.calls_in(condition).next().is_some()) {
+            continue;
+        }
         let function = unit.function_of(each);
         let mut words = guards::code(unit, each);
         for word in OF_ANSWERS {
@@ -74,7 +77,7 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
             service::place_name(unit, each),
         );
         report
-            .add(unit.file, unit.span(unit.syntax.child(each, "condition").unwrap_or(each)), message)
+            .add(unit.file, unit.span(condition.unwrap_or(each)), message)
             .severity(Severity::Medium)
             .hint("count the turns, and end with what there is, or with a failure, after a number of them")
             .also(unit.file, unit.span(call), "asked in each turn")

@@ -17,53 +17,65 @@ use crate::{
 
 /// Tells of calls that never run, and in scripts of models and agents whose failure nobody hears of.
 pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
-    let python = unit.language == Language::Python;
-    for call in unit.calls() {
-        if unit.kind(unit.syntax[call].parent) != "expression_statement"
-            || unit.kind(call) == "new_expression"
-        {
+    let alone = |call: &Id| {
+        unit.kind(unit.syntax[*call].parent) == "expression_statement" && unit.kind(*call) != "new_expression"
+    };
+    for call in unit.calls().filter(alone) {
+        let Some(found) = named(methods, unit, call) else { continue };
+        if !found.0.is_async(found.1) || is_changed(found.0, found.1) {
             continue;
         }
-        let Some((other, function)) = named(methods, unit, call) else { continue };
-        if !other.is_async(function) || is_changed(other, function) {
-            continue;
-        }
-        let place = service::place_name(unit, call);
-        let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
-        if python {
-            report
-                .add(
-                    unit.file,
-                    unit.span(call),
-                    format!("`{callee}`{place} is asynchronous, and nobody awaits it: it never runs"),
-                )
-                .hint("put `await` before it, or keep a task of it")
-                .also(other.file, other.span(function), "it is defined here")
-                .done();
-            continue;
-        }
-        let around = unit.function_of(call);
-        let waits = around != Id::ROOT && unit.is_async(around);
-        if !waits || super::each::catches(other, function) {
-            continue;
-        }
-        let reached = methods.reached(other, function);
-        if let Some((reached, what @ (Service::Model | Service::Agent))) = reached {
-            report
-                .add(
-                    unit.file,
-                    unit.span(call),
-                    format!(
-                        "nobody waits for `{callee}`{place}: whether its {} call works is never known",
-                        what.name()
-                    ),
-                )
-                .severity(Severity::Medium)
-                .hint("put `await` before it; where it is to run aside, write `void` and catch what fails")
-                .also(other.file, other.span(reached), "the call")
-                .done();
+        if unit.language == Language::Python {
+            never_runs(unit, call, found, report);
+        } else {
+            runs_aside(methods, (unit, call), found, report);
         }
     }
+}
+
+fn never_runs(unit: &Unit, call: Id, (other, function): (&Unit, Id), report: &mut Report<'_>) {
+    let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
+    let place = service::place_name(unit, call);
+    report
+        .add(
+            unit.file,
+            unit.span(call),
+            format!("`{callee}`{place} is asynchronous, and nobody awaits it: it never runs"),
+        )
+        .hint("put `await` before it, or keep a task of it")
+        .also(other.file, other.span(function), "it is defined here")
+        .done();
+}
+
+fn runs_aside(
+    methods: &Methods<'_>,
+    (unit, call): (&Unit, Id),
+    (other, function): (&Unit, Id),
+    report: &mut Report<'_>,
+) {
+    let around = unit.function_of(call);
+    let waits = around != Id::ROOT && unit.is_async(around);
+    if !waits || super::each::catches_all(methods, other, function) {
+        return;
+    }
+    let Some((reached, what @ (Service::Model | Service::Agent))) = methods.reached(other, function) else {
+        return;
+    };
+    let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
+    let place = service::place_name(unit, call);
+    report
+        .add(
+            unit.file,
+            unit.span(call),
+            format!(
+                "nobody waits for `{callee}`{place}: whether its {} call works is never known",
+                what.name()
+            ),
+        )
+        .severity(Severity::Medium)
+        .hint("put `await` before it; where it is to run aside, write `void` and catch what fails")
+        .also(other.file, other.span(reached), "the call")
+        .done();
 }
 
 /// Finds the function that a call calls by its own name, or that of the same class.

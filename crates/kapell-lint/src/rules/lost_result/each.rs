@@ -38,7 +38,7 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
                 .done();
             continue;
         }
-        let asked = methods.reached(unit, body).filter(|_| !catches(unit, body));
+        let asked = methods.reached(unit, body).filter(|_| !catches_all(methods, unit, body));
         if let Some((reached, what @ (Service::Model | Service::Agent))) = asked {
             let message = format!(
                 "`forEach`{place} does not wait for its async function: nobody gets to know whether the {} call in it worked",
@@ -62,11 +62,35 @@ fn is_left(unit: &Unit, call: Id) -> bool {
     unit.kind(unit.syntax[call].parent) == "expression_statement"
 }
 
-/// Tells whether all that a function does is in a `try`: it sees to its failures itself.
-pub(super) fn catches(unit: &Unit, function: Id) -> bool {
-    let Some(body) = unit.syntax.child(function, "body") else { return false };
-    let mut own = unit.syntax.children(body).filter(|&id| !matches!(unit.kind(id), "{" | "}" | "comment"));
-    own.next().is_some_and(|first| unit.kind(first) == "try_statement")
+/// Tells whether a function sees to its failures itself: each call that it waits for, or that asks a model or an agent, stands
+/// in a `try` that throws nothing on, or before a `.catch(...)`.
+pub(super) fn catches_all(methods: &Methods<'_>, unit: &Unit, function: Id) -> bool {
+    let asks = |call: Id| {
+        unit.awaited(call)
+            || matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)))
+    };
+    let mut own = unit.calls_in(function).filter(|&call| asks(call)).peekable();
+    own.peek().is_some() && own.all(|call| is_caught(unit, function, call))
+}
+
+fn is_caught(unit: &Unit, function: Id, call: Id) -> bool {
+    let around = unit.syntax.around(call).take_while(|&id| id != function);
+    std::iter::once(call).chain(around).any(|id| match unit.kind(id) {
+        "try_statement" => {
+            let mut handlers = unit
+                .syntax
+                .children(id)
+                .filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
+                .peekable();
+            let throws = |handler: Id| {
+                let mut inner = unit.syntax.below(handler);
+                inner.any(|id| matches!(unit.kind(id), "raise_statement" | "throw_statement"))
+            };
+            handlers.peek().is_some() && !handlers.any(throws)
+        }
+        "call_expression" => unit.callee_name(id) == "catch",
+        _ => false,
+    })
 }
 
 /// Finds what the function fills after it waited, and where the function around the loop uses that next.

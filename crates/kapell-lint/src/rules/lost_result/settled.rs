@@ -3,12 +3,12 @@
 //! Source: the documentation of Python, `asyncio.gather`: with `return_exceptions=True`, exceptions are treated as results;
 //! ECMAScript, `Promise.allSettled`: its promise is never rejected.
 
-use super::super::unbounded_fan_out;
+use super::super::{check_fails_open::meant, unbounded_fan_out};
 use crate::{
     code::{
         Id, Language, Unit,
         guards::{self, has_word},
-        service,
+        service::{self, Methods},
         unit::FUNCTIONS,
     },
     rule::Report,
@@ -37,8 +37,11 @@ const ENDS: &[&str] = &[
     "drain",
 ];
 
+/// Words of who does not mind what fails.
+const NO_MATTER: &[&str] = &["ignore", "whatever"];
+
 /// Tells of them, where what follows goes on as if all had worked.
-pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
+pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
     if !["return_exceptions", "allSettled"].iter().any(|word| unit.whole().contains(word)) {
         return;
     }
@@ -51,7 +54,7 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
             ENDS.iter().any(|word| around.contains(word) || name.contains(word))
         };
         let Some(next) = goes_on(unit, call) else { continue };
-        if sees_to_itself(unit, body) || tidies() {
+        if sees_to_itself(methods, unit, body) || tidies() {
             continue;
         }
         let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
@@ -65,11 +68,15 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
             }
             _ => "look at each result's `status`, and fail where one is `rejected`",
         };
-        report
-            .add(unit.file, unit.span(call), message)
-            .hint(hint)
-            .also(unit.file, unit.span(next), "this is done all the same")
-            .done();
+        let mut draft = report.add(unit.file, unit.span(call), message).hint(hint).also(
+            unit.file,
+            unit.span(next),
+            "this is done all the same",
+        );
+        if let Some(comment) = meant::beside(unit, call, &[meant::OPEN, meant::HERE, NO_MATTER]) {
+            draft = draft.explained(comment);
+        }
+        draft.done();
     }
 }
 
@@ -85,56 +92,59 @@ fn swallows(unit: &Unit, call: Id) -> bool {
 
 /// Returns the call of the statements behind that goes on, where nobody looks at a result in between.
 fn goes_on(unit: &Unit, call: Id) -> Option<Id> {
-    let wait = unit.syntax[call].parent;
-    if !unit.awaited(call) {
+    let function = unit.function_of(call);
+    let after = |id: &Id| *id >= unit.syntax.end(call) && unit.syntax.holds(function, *id);
+    if !unit.awaited(call)
+        || looked_at(unit, call, &after)?
+        || asked(unit, call, &after)?
+        || ends(unit, call)?
+    {
         return None;
     }
-    let taken = unit.syntax[wait].parent;
+    let mut next = unit.calls_in(function).filter(|id| after(id) && unit.function_of(*id) == function);
+    next.find(|&id| !["len", "range"].contains(&unit.callee_name(id)))
+}
+
+/// Tells whether the results are kept, and more is done with them than to count them. Nothing where it cannot be seen.
+fn looked_at(unit: &Unit, call: Id, after: &dyn Fn(&Id) -> bool) -> Option<bool> {
+    let taken = unit.syntax[unit.syntax[call].parent].parent;
     let name = match unit.kind(taken) {
-        "expression_statement" => None,
-        "assignment" => Some(unit.syntax.child(taken, "left")?),
-        "variable_declarator" => Some(unit.syntax.child(taken, "name")?),
+        "expression_statement" => return Some(false),
+        "assignment" => unit.syntax.child(taken, "left")?,
+        "variable_declarator" => unit.syntax.child(taken, "name")?,
         _ => return None,
     };
-    let function = unit.function_of(call);
-    let after = |id: Id| id >= unit.syntax.end(call) && unit.syntax.holds(function, id);
-    if let Some(name) = name {
-        let kinds = ["identifier", "shorthand_property_identifier"];
-        let mut used =
-            unit.syntax.of_kind(&kinds).filter(|&id| after(id) && has_word(unit.text(id), unit.text(name)));
-        if unit.kind(name) != "identifier" || !used.all(|id| is_counted(unit, id)) {
-            return None;
-        }
-    }
-    // The tasks themselves may be asked.
+    let named = unit.syntax.of_kind(&["identifier", "shorthand_property_identifier"]).filter(after);
+    let mut used = named.filter(|&id| has_word(unit.text(id), unit.text(name)));
+    Some(unit.kind(name) != "identifier" || !used.all(|id| is_counted(unit, id)))
+}
+
+/// Tells whether the tasks themselves are gone through later.
+fn asked(unit: &Unit, call: Id, after: &dyn Fn(&Id) -> bool) -> Option<bool> {
     let items = unit.args(call).first().map(|arg| arg.value)?;
-    let named =
-        std::iter::once(items).chain(unit.syntax.below(items)).filter(|&id| unit.kind(id) == "identifier");
-    let lists: Vec<&str> = named
-        .filter(|&id| {
-            !unit.syntax.around(id).take_while(|&around| around != call).any(|around| is_body(unit, around))
-        })
-        .map(|id| unit.text(id))
-        .collect();
-    let mut read =
-        unit.syntax.of_kind(&["for_statement", "for_in_statement", "for_in_clause"]).filter(|&id| after(id));
-    let asks = |id: Id| {
+    let all = std::iter::once(items).chain(unit.syntax.below(items));
+    let outside = |id: Id| {
+        let mut around = unit.syntax.around(id).take_while(|&around| around != call);
+        !around.any(|around| is_body(unit, around))
+    };
+    let lists = all.filter(|&id| unit.kind(id) == "identifier" && outside(id));
+    let lists: Vec<&str> = lists.map(|id| unit.text(id)).collect();
+    let mut read = unit.syntax.of_kind(&["for_statement", "for_in_statement", "for_in_clause"]).filter(after);
+    Some(read.any(|id| {
         let right = unit.syntax.child(id, "right").map_or("", |right| unit.text(right));
         lists.iter().any(|list| has_word(right, list))
-    };
-    if read.any(asks) {
-        return None;
-    }
+    }))
+}
+
+/// Tells whether the call stands where something ends or has failed already.
+fn ends(unit: &Unit, call: Id) -> Option<bool> {
+    let function = unit.function_of(call);
     let block = unit
         .syntax
         .around(call)
         .find(|&id| matches!(unit.kind(id), "block" | "statement_block" | "module" | "program"))?;
-    let outer = std::iter::once(block).chain(unit.syntax.around(block).take_while(|&id| id != function));
-    if outer.into_iter().any(|id| unit.kind(id) == "finally_clause" || unit.kind(id) == "except_clause") {
-        return None;
-    }
-    let mut next = unit.calls_in(function).filter(|&id| after(id) && unit.function_of(id) == function);
-    next.find(|&id| !["len", "range"].contains(&unit.callee_name(id)))
+    let mut outer = std::iter::once(block).chain(unit.syntax.around(block).take_while(|&id| id != function));
+    Some(outer.any(|id| matches!(unit.kind(id), "finally_clause" | "except_clause")))
 }
 
 /// Tells whether a node is what runs for each item.
@@ -154,13 +164,44 @@ fn is_counted(unit: &Unit, id: Id) -> bool {
 }
 
 /// Tells whether what runs for each item sees to its failures itself, or cannot be seen.
-fn sees_to_itself(unit: &Unit, body: Id) -> bool {
-    let handled = |id: Id| {
+fn sees_to_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
+    let handles = |unit: &Unit, id: Id| {
         let text = unit.text(id);
-        text.contains("except") || text.contains("catch")
+        let decorated = unit.kind(unit.syntax[id].parent) == "decorated_definition";
+        decorated || text.contains("except") || text.contains("catch")
     };
-    let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
-    let called: Vec<Id> =
-        own.into_iter().chain(unit.calls_in(body).filter_map(|call| unit.called(call))).collect();
-    called.is_empty() || handled(body) || called.into_iter().any(handled)
+    if handles(unit, body) {
+        return true;
+    }
+    if let Some(call) = outermost(unit, body) {
+        return named(methods, unit, call).is_none_or(|(other, function)| handles(other, function));
+    }
+    // Of several statements each may see to it, or not.
+    let mut called = unit.calls_in(body).filter_map(|call| unit.called(call));
+    !FUNCTIONS.contains(&unit.kind(body)) || called.any(|function| handles(unit, function))
+}
+
+/// What runs another call as it is.
+const RUNNERS: &[&str] = &["create_task", "ensure_future", "wait_for", "shield"];
+
+/// Returns the call that runs for each item, where that is a single one: `send(user)`, `(user) => send(user)`.
+fn outermost(unit: &Unit, body: Id) -> Option<Id> {
+    match unit.kind(body) {
+        "await" | "await_expression" | "parenthesized_expression" => {
+            outermost(unit, unit.syntax.children(body).nth(1)?)
+        }
+        "arrow_function" | "lambda" => outermost(unit, unit.syntax.child(body, "body")?),
+        "call" if RUNNERS.contains(&unit.callee_name(body)) => {
+            outermost(unit, unit.args(body).first()?.value)
+        }
+        "call" | "call_expression" => Some(body),
+        _ => None,
+    }
+}
+
+/// Finds the function that a call names by itself, as one of its class, or by an import.
+fn named<'a>(methods: &Methods<'a>, unit: &'a Unit, call: Id) -> Option<(&'a Unit, Id)> {
+    let plain = unit.callee(call).is_some_and(|callee| unit.kind(callee) == "identifier");
+    let own = unit.called(call).filter(|_| plain).or_else(|| service::own_method(unit, call));
+    own.map(|function| (unit, function)).or_else(|| methods.exported(unit, call))
 }

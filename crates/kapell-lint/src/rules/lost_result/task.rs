@@ -29,15 +29,21 @@ pub(super) fn check<'a>(
     report: &mut Report<'_>,
 ) {
     let all: Vec<Dropped<'_>> = units.flat_map(|unit| dropped(methods, unit)).collect();
-    let Some(first) = all.iter().find(|task| task.answers).or(all.first()) else { return };
+    let severity = |task: &&Dropped<'_>| match (task.catches, task.answers) {
+        (true, _) => Severity::Low,
+        (false, true) => Severity::High,
+        (false, false) => Severity::Medium,
+    };
+    // The first of the worst.
+    let Some(first) = all.iter().rev().max_by_key(severity) else { return };
     let message = format!(
-        "nobody keeps the task `{}`{}: it may be collected before it is done, and its failure is lost",
+        "nobody keeps the task `{}`{}: it may be collected before it is done",
         started(first.unit, first.call),
         service::place_name(first.unit, first.call),
     );
     let mut draft = report
         .add(first.unit.file, first.unit.span(first.call), message)
-        .severity(if first.answers { Severity::High } else { Severity::Medium })
+        .severity(severity(&first))
         .hint("keep it, as in `tasks.add(task)` and `task.add_done_callback(tasks.discard)`, or await it");
     for other in all.iter().filter(|other| !std::ptr::eq(*other, first)).take(OTHERS) {
         draft = draft.also(other.unit.file, other.unit.span(other.call), "and this one");
@@ -54,6 +60,8 @@ struct Dropped<'a> {
     call: Id,
     /// Whether it is made by what answers a request.
     answers: bool,
+    /// Whether what it runs sees to its failures itself.
+    catches: bool,
 }
 
 /// Returns those of a file that answer requests, or reach a model or an agent.
@@ -68,7 +76,10 @@ fn dropped<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Dropped<'a>> {
     let asked: Vec<Id> = handlers(unit).into_iter().map(|task| task.function).collect();
     let tasks = lost.into_iter().map(|call| {
         let answers = asked.contains(&unit.function_of(call));
-        Dropped { unit, call, answers }
+        let given = unit.args(call).first().map(|arg| arg.value);
+        let runs = given.and_then(|given| unit.called(given));
+        let catches = runs.is_some_and(|function| super::each::catches_all(methods, unit, function));
+        Dropped { unit, call, answers, catches }
     });
     let reaches = |call| matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
     tasks.filter(|task| task.answers || reaches(task.call)).collect()
