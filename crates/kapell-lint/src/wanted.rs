@@ -146,6 +146,7 @@ impl<'a> Parts<'a> {
                 // Plugins keep what their hooks run there as well.
                 "sh" => {
                     self.within(CLIENT_DIRECTORIES)
+                        || self.at_github()
                         || self.folders.is_empty()
                         || self.within(&["scripts", "script", "bin", "ci", ".ci", "deploy"])
                         || self.within(&["hack", "tools", "ops", "infra", "release", "build"])

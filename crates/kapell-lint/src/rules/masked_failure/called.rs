@@ -82,7 +82,7 @@ impl<'a> Called<'a> {
                 continue;
             }
             let found = match command.program() {
-                "make" | "gmake" => self.recipe(script, command),
+                "make" | "gmake" | "just" => self.recipe(script, command),
                 "npm" | "pnpm" | "yarn" | "bun" => self.package(script, command),
                 _ => self.script(script, command).or_else(|| self.python(script, command)),
             };
@@ -107,6 +107,22 @@ impl<'a> Called<'a> {
         }
     }
 
+    /// Finds a script by its path, as a step or an action of the repository names it.
+    fn find_script(&self, script: Script<'_>, path: &str) -> Option<FileId> {
+        const OF_ACTION: &[&str] =
+            &["${{ github.action_path }}/", "$GITHUB_ACTION_PATH/", "${GITHUB_ACTION_PATH}/"];
+        const OF_ALL: &[&str] = &["${{ github.workspace }}/", "$GITHUB_WORKSPACE/", "${GITHUB_WORKSPACE}/"];
+        let behind = |starts: &[&str]| starts.iter().find_map(|start| path.strip_prefix(start));
+        let Some(rest) = behind(OF_ACTION) else {
+            return match behind(OF_ALL) {
+                Some(rest) => self.repository.files.find(rest),
+                None => self.find(script.step, path),
+            };
+        };
+        let folder = script.flow.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.repository.files.find(format!("{folder}/{rest}").trim_start_matches('/'))
+    }
+
     /// Finds a file by its path, as a step sees it.
     fn find(&self, step: &Step, path: &str) -> Option<FileId> {
         let plain = path.trim_start_matches("./");
@@ -127,7 +143,7 @@ impl<'a> Called<'a> {
         let path = words
             .get(usize::from(shell))
             .filter(|path| path.contains(['/', '.']) && !path.starts_with('-'))?;
-        let file = self.find(script.step, path)?;
+        let file = self.find_script(script, path)?;
         let text = &*self.repository.files[file].text;
         let first = text.lines().next().unwrap_or_default();
         let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
@@ -200,7 +216,7 @@ impl<'a> Called<'a> {
     fn python(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
         let by_name = matches!(command.program(), "python" | "python3");
         let path = command.inner().get(usize::from(by_name)).filter(|path| path.ends_with(".py"))?;
-        let file = self.find(script.step, path)?;
+        let file = self.find_script(script, path)?;
         let text = &*self.repository.files[file].text;
         let (at, lost) = unreturned::lost(text)?;
         Some((file, line(text, at), lost))
@@ -300,13 +316,12 @@ impl<'a> Called<'a> {
     fn recipe(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
         let words = command.inner();
         let folder = words.iter().position(|word| word == "-C").and_then(|at| words.get(at + 1));
-        let path = folder.map_or_else(
-            || "Makefile".to_owned(),
-            |folder| format!("{}/Makefile", folder.trim_end_matches('/')),
-        );
+        let name = if command.program() == "just" { "justfile" } else { "Makefile" };
+        let path = folder
+            .map_or_else(|| name.to_owned(), |folder| format!("{}/{name}", folder.trim_end_matches('/')));
         let file = self.find(script.step, &path)?;
         let text = &*self.repository.files[file].text;
-        let signs = ["\t-", "\t@-", "|| true\n", "|| :\n", "|| exit 0\n", "; true\n", " | "];
+        let signs = ["\t-", "\t@-", "  -", "  @-", "|| true\n", "|| :\n", "|| exit 0\n", "; true\n", " | "];
         if !signs.iter().any(|part| text.contains(part)) {
             return None;
         }
@@ -318,13 +333,17 @@ impl<'a> Called<'a> {
             let dashed = text[start..].starts_with('-') || text[start..].starts_with("@-");
             let (why, hint) = match (dashed, is_piped(text, line)) {
                 (true, _) => ("its line begins with `-`", "drop the `-`"),
+                (_, true) if name == "justfile" => (
+                    "the shell of just has no `pipefail`",
+                    "write `set shell := [\"bash\", \"-euo\", \"pipefail\", \"-c\"]`",
+                ),
                 (_, true) => (
                     "the shell of make has no `pipefail`",
                     "set `SHELL := bash` and `.SHELLFLAGS := -eo pipefail -c`",
                 ),
                 _ => ("its line ends well whatever happens", "drop what follows the command"),
             };
-            let message = format!("`{line}` can fail and `make {target}` goes on: {why}");
+            let message = format!("`{line}` can fail and `{} {target}` goes on: {why}", command.program());
             Some((file, self::line(text, start), Lost::new(Severity::High, message, hint)))
         })
     }
@@ -344,23 +363,29 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
     for line in text.split_inclusive('\n') {
         let at = start;
         start += line.len();
-        if !line.starts_with('\t') {
+        if !line.starts_with(['\t', ' ']) {
             let blank = line.trim().is_empty() || line.starts_with('#');
             if !blank && inside {
                 break;
             }
             let head = line.split_once(':').filter(|(_, rest)| !rest.starts_with('='));
-            inside |= head.is_some_and(|(names, _)| names.split_whitespace().any(|name| name == target));
+            inside |= head.is_some_and(|(names, _)| {
+                names.split_whitespace().any(|name| name.trim_start_matches('@') == target)
+            });
             continue;
         }
         let own = line.trim().trim_start_matches('@');
         if !inside || own.is_empty() {
             continue;
         }
+        // A recipe of just may be a script of its own.
+        if own.starts_with("#!") {
+            return None;
+        }
         let bare = own.trim_start_matches(['-', '@']).trim();
         let shrugged = ["|| true", "|| :", "|| exit 0", "; true"].iter().any(|end| bare.ends_with(end));
         if (own.starts_with('-') || shrugged || is_piped(text, bare)) && is_check(bare) {
-            found = Some((at + 1, bare));
+            found = Some((at + (line.len() - line.trim_start().len()), bare));
         } else if !only_tells(bare) {
             // A later line may judge.
             found = None;
@@ -369,9 +394,9 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
     found
 }
 
-/// Tells whether a line of a recipe is a test whose failure is lost in a pipe: `sh`, by which make runs it, has no `pipefail`.
+/// Tells whether a line of a recipe is a test whose failure is lost in a pipe: `sh`, by which it is run, has no `pipefail`.
 ///
-/// Source: GNU make, manual, "Choosing the Shell": `/bin/sh` unless `SHELL` says otherwise.
+/// Sources: GNU make, manual, "Choosing the Shell": `/bin/sh` unless `SHELL` says otherwise; just, manual, "Shell": `sh -cu`.
 fn is_piped(text: &str, line: &str) -> bool {
     if !line.contains(" | ") || line.ends_with('\\') || text.contains("pipefail") {
         return false;
