@@ -81,7 +81,11 @@ fn migrates(command: &str) -> bool {
 fn is_locked(text: &str) -> bool {
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(|word| {
-        ["lock", "flock", "locked", "locking", "mutex"].iter().any(|own| word.eq_ignore_ascii_case(own))
+        let word = word.to_ascii_lowercase();
+        // `flock`, `redlock`.
+        let lock =
+            word.ends_with("lock") && !["block", "clock", "unlock"].iter().any(|end| word.ends_with(end));
+        lock || matches!(&*word, "locks" | "locked" | "locking" | "mutex")
     })
 }
 
@@ -179,6 +183,7 @@ mod tests {
             "until python manage.py migrate --check; do sleep 2; done",
             "until php artisan migrate:status | grep -q Ran; do sleep 2; done",
             "flock /tmp/x alembic upgrade head",
+            "redlock alembic upgrade head",
             "artisan migrate --isolated --force",
             "bin/rails db:migrate",
         ];

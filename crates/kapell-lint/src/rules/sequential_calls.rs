@@ -70,6 +70,9 @@ const CHANGES: &[&str] = &[
     "reset",
 ];
 
+/// How such words begin in turn.
+const AGAIN: &[&str] = &["re", "un", "pre", "auto", "hot", "bug"];
+
 /// A statement that waits for one call and keeps what it answers.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
@@ -154,8 +157,14 @@ fn asked(unit: &Unit, statement: Id) -> Option<Asked> {
 /// Tells whether a call asks a model or an agent, and neither changes anything nor remembers.
 fn reaches(methods: &Methods<'_>, unit: &Unit, call: Id) -> bool {
     let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
-    let begins = |word: &String| CHANGES.iter().any(|change| word.starts_with(change));
-    let changes = words(callee).iter().any(begins) && !callee.ends_with(".create");
+    let begins = |word: &str| CHANGES.iter().any(|change| word.starts_with(change));
+    // `rewrite` and `autofix` do, `return` does not.
+    let again = |word: &str| {
+        let rest = AGAIN.iter().find_map(|start| word.strip_prefix(start));
+        !word.starts_with("return") && rest.is_some_and(begins)
+    };
+    let changes =
+        words(callee).iter().any(|word| begins(word) || again(word)) && !callee.ends_with(".create");
     let asks = || matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
     !changes && !remembers(unit, call) && programs::agent(unit, call).is_none() && asks()
 }

@@ -11,6 +11,7 @@ use crate::{
     github::{Flow, StepFacts, own_scripts},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
+    rules::names::words,
 };
 
 /// See `docs/rules/shallow-history.md`.
@@ -141,12 +142,12 @@ fn commands(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Words of conditions of what runs for a tag or a release alone.
-const OF_TAGS: &[&str] = &["tag", "tags", "tagged", "tag_name", "ref_type", "release", "releases"];
+const OF_TAGS: &[&str] = &["tag", "tags", "tagged", "release", "releases", "released"];
 
-/// Tells whether a condition asks for a tag or a release: `startsWith(github.ref, 'refs/tags/')`, `github.ref_type == 'tag'`.
+/// Tells whether a condition asks for a tag or a release: `startsWith(github.ref, 'refs/tags/')`, `steps.at.outputs.is_tag`.
 fn is_about_tags(condition: &Condition) -> bool {
-    let mut words = condition.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.any(|word| OF_TAGS.contains(&word))
+    condition.text.contains("ref_type")
+        || words(&condition.text).iter().any(|word| OF_TAGS.contains(&&**word))
 }
 
 /// Tells whether a line asks for the last tag, and has no commit to fall back on.
