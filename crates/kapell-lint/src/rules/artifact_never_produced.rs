@@ -336,7 +336,7 @@ fn look(
             flow.file,
             span,
             format!(
-                "`{}` downloads `{shown}` without waiting for `{}`, which uploads it",
+                "`{}` downloads `{shown}` and does not need `{}`, which uploads it",
                 job.id.text, name.text
             ),
         )
