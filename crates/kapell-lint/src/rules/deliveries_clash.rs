@@ -87,15 +87,18 @@ fn moves(step: &Step) -> bool {
     ["cd ", "pushd "].iter().any(|word| step.script().contains(word))
 }
 
-/// Tells whether a workflow is started by hand alone: to take a delivery back, or to put something else in its place.
-fn is_by_hand(flow: &Flow) -> bool {
-    flow.model.events.iter().all(|event| &*event.name.text == "workflow_dispatch")
+/// Tells whether one of two workflows is started by hand alone to put something else in the place of the other's: a way back, or
+/// a page that says when it goes on.
+fn replaces(one: &Sync<'_>, other: &Sync<'_>) -> bool {
+    let by_hand =
+        |flow: &Flow| flow.model.events.iter().all(|event| &*event.name.text == "workflow_dispatch");
+    one.to == other.to && (by_hand(one.flow) || by_hand(other.flow))
 }
 
 /// Tells of folders that two workflows bring to one place in a bucket, where one of them clears away all that is not its own.
 fn buckets(repository: &Repository, report: &mut Report<'_>) {
     let mut all: Vec<Sync<'_>> = Vec::new();
-    for flow in repository.github.flows.iter().filter(|flow| !is_by_hand(flow)) {
+    for flow in &repository.github.flows {
         for (at, job) in flow.jobs().filter(|(_, job)| job.condition.is_none()) {
             let steps = flow.steps(at).filter(|(step, _)| step.condition.is_none() && job.uses.is_none());
             for (step, facts) in steps {
@@ -110,7 +113,7 @@ fn buckets(repository: &Repository, report: &mut Report<'_>) {
         };
         let clash = |other: &&Sync<'_>| {
             let apart = !std::ptr::eq(other.flow, one.flow) && other.from != one.from;
-            apart && (takes(one, other) || takes(other, one))
+            apart && !replaces(one, other) && (takes(one, other) || takes(other, one))
         };
         let Some(other) = all[..at].iter().find(clash) else { continue };
         let (taker, taken) = if takes(one, other) { (one, other) } else { (other, one) };

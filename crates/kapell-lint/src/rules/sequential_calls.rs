@@ -182,10 +182,12 @@ fn keeps(unit: &Unit, call: Id) -> bool {
     let named = unit.syntax.child(call, "arguments").map(|arguments| unit.syntax.below(arguments));
     let is_shared = |id: Id| {
         let name = unit.text(id).to_ascii_lowercase();
-        let plain =
-            matches!(unit.kind(id), "identifier" | "property_identifier" | "shorthand_property_identifier");
-        plain && (name.ends_with("_ctx") || SHARED.contains(&&*name))
+        let plain = matches!(unit.kind(id), "identifier" | "shorthand_property_identifier");
+        let key = unit.syntax.child(unit.syntax[id].parent, "name") == Some(id);
+        plain && !key && (name.ends_with("_ctx") || SHARED.contains(&&*name))
     };
+    // What a model is asked over its own client stays as it is.
+    let sent = service::of_call(unit, call) == Some(Service::Model);
     let bound =
         ["assignment", "augmented_assignment", "assignment_expression", "augmented_assignment_expression"];
     let writes = |function: Id| {
@@ -195,7 +197,8 @@ fn keeps(unit: &Unit, call: Id) -> bool {
             left.starts_with("self.") || left.starts_with("this.")
         })
     };
-    named.is_some_and(|mut named| named.any(is_shared)) || service::own_method(unit, call).is_some_and(writes)
+    named.is_some_and(|mut named| !sent && named.any(is_shared))
+        || service::own_method(unit, call).is_some_and(writes)
 }
 
 /// Tells whether these are different agents or functions: the same one may go on from what it was told before.
