@@ -46,6 +46,7 @@ const HOSTS: &[&str] = &[
     "docs.aws.amazon.com",
     "docs.celeryq.dev",
     "docs.npmjs.com",
+    "nodejs.org",
     "laravel.com",
     // What is looked for in code that calls models.
     "api.openai.com",

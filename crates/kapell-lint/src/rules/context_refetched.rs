@@ -363,8 +363,8 @@ fn lasts(what: &str, text: &str, (first, last): (Span, Span)) -> bool {
     let of_change = ["gh pr ", "glab mr "].iter().any(|start| what.starts_with(start));
     let state = ["state", "status", "checks", "mergeable", "reviewdecision"];
     let lower = what.to_ascii_lowercase();
-    !state.iter().any(|word| lower.contains(word))
-        && !(of_change && ADDS.iter().any(|word| between.contains(word)))
+    !(state.iter().any(|word| lower.contains(word))
+        || of_change && ADDS.iter().any(|word| between.contains(word)))
 }
 
 /// Tells whether a command in marks is one that the line itself begins to order, and not a prompt: `Run `x`, and give it to the agent`.

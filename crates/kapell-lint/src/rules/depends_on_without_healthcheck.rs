@@ -6,7 +6,7 @@ mod once;
 
 use std::collections::BTreeMap;
 
-use kapell_spec::suggest;
+use kapell_spec::{line, suggest};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -260,9 +260,13 @@ fn judge(
     let meant = |condition: Option<&Word>| {
         condition.is_some_and(|word| &**word == "service_started") && is_quick(needed)
     };
-    let mut early =
+    let text = &repository.files[compose.file].text;
+    let why = |name: &Word| waits_itself(text, name.span.start as usize);
+    let early =
         waiters.iter().filter(|(service, _, condition)| is_early(service, *condition) && !meant(*condition));
-    let Some((service, name, _)) = early.next().filter(|_| slow) else { return };
+    let (patient, hasty): (Vec<_>, Vec<_>) = early.partition(|(_, name, _)| why(name).is_some());
+    let early = if hasty.is_empty() { patient } else { hasty };
+    let Some(((service, name, _), others)) = early.split_first().filter(|_| slow) else { return };
     let message = format!(
         "`{}` starts as soon as `{}` has a process, not when it answers: there is no health check to wait for",
         &*service.name, &**name
@@ -276,8 +280,23 @@ fn judge(
         draft = draft.severity(Severity::High);
         draft = draft.also(compose.file, name.span, format!("`{}` never starts then", &*waiting.name));
     }
-    for (service, name, _) in early {
+    for (service, name, _) in others {
         draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
     }
-    draft.done();
+    match why(name) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// Returns the comment by which a service waits for what it needs by itself: at the end of the line of a byte, or right above it
+/// or the line before, where `depends_on` stands.
+fn waits_itself(text: &str, at: usize) -> Option<&str> {
+    let start = line::start(text, at);
+    let own = text[start..].lines().next().and_then(|line| line.split_once(" #")).map(|(_, said)| said);
+    let above = text[..start].lines().rev().take(2).find_map(|line| line.trim_start().strip_prefix('#'));
+    own.into_iter().chain(above).map(str::trim).find(|said| {
+        let lower = said.to_ascii_lowercase();
+        ["waits", "wait-for", "wait_for", "retries", "reconnect"].iter().any(|word| lower.contains(word))
+    })
 }

@@ -133,8 +133,7 @@ fn relies(lower: &str, behind: usize, said: &[&str]) -> Option<Span> {
         let whole = at == 0 || !rest[..at].ends_with(char::is_alphanumeric);
         let well = WELL.iter().any(|word| sentence.contains(word));
         let named = |word: &&str| sentence.contains(*word) && said.iter().any(|own| own.contains(*word));
-        let before =
-            BEFORE.iter().any(|word| sentence.contains(word)) || CHECKS.iter().any(|word| named(word));
+        let before = BEFORE.iter().any(|word| sentence.contains(word)) || CHECKS.iter().any(named);
         let other = ["not ", "n't", "output", "exit code", "log"].iter().any(|word| sentence.contains(word));
         (whole && well && before && !other).then_some((at, sentence))
     })?;

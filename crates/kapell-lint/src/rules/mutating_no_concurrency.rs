@@ -266,7 +266,7 @@ fn interval(cron: &str) -> Option<u32> {
     let [minute, hour, "*", "*", _] = fields[..] else { return None };
     let step = |field: &str, whole: u32| -> Option<u32> {
         match field.strip_prefix("*/") {
-            Some(step) => step.parse().ok().filter(|step| *step > 0 && whole % step == 0),
+            Some(step) => step.parse().ok().filter(|step| *step > 0 && whole.is_multiple_of(*step)),
             None => (field == "*").then_some(1),
         }
     };

@@ -180,7 +180,7 @@ impl<'a> Risky<'a> {
 fn is_one_machine(job: &Job) -> bool {
     const ANY: &[&str] = &["self-hosted", "linux", "windows", "macos", "x64", "x86", "arm", "arm64"];
     let plain =
-        |label: &&Text| label.literal().is_some_and(|label| label.to_ascii_lowercase() == "self-hosted");
+        |label: &&Text| label.literal().is_some_and(|label| label.eq_ignore_ascii_case("self-hosted"));
     let named =
         |label: &Text| label.literal().is_some_and(|label| !ANY.contains(&&*label.to_ascii_lowercase()));
     job.runs_on.iter().any(|label| plain(&label)) && job.runs_on.iter().any(named)

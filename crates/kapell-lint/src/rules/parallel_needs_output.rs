@@ -9,7 +9,10 @@ use kapell_spec::{
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::{Asset, beside},
+    agents::{
+        Asset,
+        beside::{self, Handed},
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -67,33 +70,57 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Tells of agents that one section starts at the same time, of which one reads what another one writes, unless that was
-/// told of their steps.
+/// told of their steps: once of each file.
 fn tell_handed(report: &mut Report<'_>, asset: &Asset, text: &str, told: &[(Span, &String)]) {
-    for handed in beside::handed_at_once(asset, text) {
+    let is_told = |handed: &Handed<'_>| {
         let at = handed.reader.span.start;
-        if told.iter().any(|(span, file)| *file == handed.file && span.start <= at && at < span.end) {
-            continue;
+        told.iter().any(|(span, file)| *file == handed.file && span.start <= at && at < span.end)
+    };
+    let mut files: Vec<Vec<Handed<'_>>> = Vec::new();
+    for handed in beside::handed_at_once(asset, text).into_iter().filter(|handed| !is_told(handed)) {
+        let same =
+            |pairs: &&mut Vec<Handed<'_>>| pairs[0].file == handed.file && pairs[0].over == handed.over;
+        match files.iter_mut().find(same) {
+            Some(pairs) => pairs.push(handed),
+            None => files.push(vec![handed]),
         }
-        let (reader, writer) = (&handed.reader.agent.text, &handed.writer.agent.text);
-        if handed.over {
-            let message = format!(
+    }
+    files.iter().for_each(|pairs| tell_pairs(report, asset, pairs));
+}
+
+/// Tells of the agents that use one file at the same time, two by two.
+fn tell_pairs(report: &mut Report<'_>, asset: &Asset, pairs: &[Handed<'_>]) {
+    let [handed, rest @ ..] = pairs else { return };
+    let (reader, writer) = (&handed.reader.agent.text, &handed.writer.agent.text);
+    let alone = rest.is_empty();
+    let (message, also, hint) = match handed.over {
+        true => (
+            format!(
                 "`{reader}` and `{writer}` write `{}` at the same time: what the first one wrote is lost",
                 handed.file
-            );
-            report
-                .add(asset.file, handed.reader.heading, message)
-                .also(asset.file, handed.writer.heading, "written by this one, too")
-                .hint("give each a file of its own, or start one when the other has ended")
-                .done();
-            continue;
+            ),
+            "written by this one, too",
+            "give each a file of its own, or start one when the other has ended".to_owned(),
+        ),
+        false => (
+            format!("`{reader}` reads `{}`, which `{writer}` writes at the same time", handed.file),
+            "written by this one",
+            match alone {
+                true => format!("start `{reader}` when `{writer}` has ended"),
+                false => "give each a file of its own, or start one when the other has ended".to_owned(),
+            },
+        ),
+    };
+    let mut draft = report.add(asset.file, handed.reader.heading, message).hint(hint);
+    draft = draft.also(asset.file, handed.writer.heading, also);
+    let mut known = vec![handed.reader.heading, handed.writer.heading];
+    for start in rest.iter().flat_map(|pair| [pair.writer, pair.reader]) {
+        if !known.contains(&start.heading) {
+            known.push(start.heading);
+            draft = draft.also(asset.file, start.heading, "at the same time as well");
         }
-        let message = format!("`{reader}` reads `{}`, which `{writer}` writes at the same time", handed.file);
-        report
-            .add(asset.file, handed.reader.heading, message)
-            .also(asset.file, handed.writer.heading, "written by this one")
-            .hint(format!("start `{reader}` when `{writer}` has ended"))
-            .done();
     }
+    draft.done();
 }
 
 /// Finds the steps that sentences have run in parallel by their numbers, `Steps 1 and 2 run in parallel`: each with all of

@@ -50,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 for_all(flow, at, step, report);
                 let own = (flow.file, step.span);
                 let told = by_runs(repository, (flow, at), step.script(), own, report);
-                if !told && facts.runs_own_script() && waits_by_push(flow) {
+                if !told && waits_by_push(flow) && facts.runs_own_script() {
                     by_called(repository, (flow, at), (step, facts), report);
                 }
             }

@@ -494,7 +494,7 @@ fn shows_what_happened(facts: &StepFacts) -> bool {
         let mut words = text.split(' ');
         let begins = |start: &&[&str]| text.split(' ').take(start.len()).eq(start.iter().copied());
         let of_file = matches!(command.program(), "cat" | "tail") && words.any(|word| word.ends_with(".log"));
-        of_file || SHOWS_LOGS.iter().any(|start| begins(start))
+        of_file || SHOWS_LOGS.iter().any(begins)
     };
     !facts.uploads.is_empty() || facts.commands.iter().any(shows)
 }

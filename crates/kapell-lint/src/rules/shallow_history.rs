@@ -80,6 +80,9 @@ fn in_job(repository: &Repository, flow: &Flow, (at, from): (usize, usize), repo
     };
     let all: Vec<(&Step, Vec<Text>)> =
         steps.iter().map(|(step, facts)| (*step, texts(step, facts))).collect();
+    if !all.iter().any(|(_, texts)| texts.iter().any(|text| text.text.contains("git "))) {
+        return;
+    }
     let fetches = |text: &Text| FETCHES.iter().any(|word| text.text.contains(word));
     if all.iter().any(|(_, texts)| texts.iter().any(fetches)) {
         return;

@@ -209,7 +209,7 @@ mod tests {
         }
         for said in [
             "/data/app.db",
-            "postgres://app.db.svc/data",
+            "postgres://app.db.example.org/data",
             "sqlite::memory:",
             "sqlite:////tmp/app.db",
             "sqlite ./app.db",

@@ -62,16 +62,25 @@ const PUBLISHERS: &[Publisher] = &[
     },
 ];
 
-/// Actions that add to what is on the branch, their input that names it, the one that names the folder, and that one's default.
+/// An action that adds files to a branch and keeps what is there.
+struct Adder {
+    name: &'static str,
+    /// The input that names the branch.
+    branch: &'static str,
+    /// The input that names the folder, and its default; without one it is the root.
+    below: Option<(&'static str, &'static str)>,
+}
+
+/// Actions that add to what is on the branch.
 ///
 /// Sources: the `action.yml` of each.
-const ADDERS: &[(&str, &str, Option<(&str, &str)>)] = &[
-    ("helm/chart-releaser-action", "pages_branch", None),
-    (
-        "benchmark-action/github-action-benchmark",
-        "gh-pages-branch",
-        Some(("benchmark-data-dir-path", "dev/bench")),
-    ),
+const ADDERS: &[Adder] = &[
+    Adder { name: "helm/chart-releaser-action", branch: "pages_branch", below: None },
+    Adder {
+        name: "benchmark-action/github-action-benchmark",
+        branch: "gh-pages-branch",
+        below: Some(("benchmark-data-dir-path", "dev/bench")),
+    },
 ];
 
 /// The branch that all of them take unless they are told another.
@@ -112,20 +121,20 @@ fn by_action<'a>(flow: &'a Flow, step: &'a Step) -> Option<Brought<'a>> {
             clears: (!kept && below.is_some() && !(old && known.branch == "branch")).then_some(known.hint),
         });
     }
-    let (_, branch, inside) = ADDERS.iter().find(|(name, ..)| step.is(name))?;
-    let below = match inside {
+    let known = ADDERS.iter().find(|known| step.is(known.name))?;
+    let below = match known.below {
         Some((input, default)) => plain(step, input, default).map(folder),
         None => Some(""),
     };
     // The second one keeps its data elsewhere, or pushes nothing, unless it is told to.
-    let pushes = inside.is_none()
+    let pushes = known.below.is_none()
         || step.input("auto-push").is_some_and(|text| text.is("true"))
             && step.input("gh-repository").is_none()
             && step.input("external-data-json-path").is_none();
     pushes.then_some(Brought {
         flow,
         span,
-        branch: plain(step, branch, PAGES)?,
+        branch: plain(step, known.branch, PAGES)?,
         below,
         from: None,
         clears: None,

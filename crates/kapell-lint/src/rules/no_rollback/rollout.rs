@@ -67,7 +67,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         let Some((first, rest)) = changes.split_first().filter(|_| changes.len() >= STEPS_MIN) else {
             continue;
         };
-        if started(repository, asset).any(|script| cares(script)) {
+        if started(repository, asset).any(cares) {
             continue;
         }
         let message = format!(

@@ -174,8 +174,12 @@ fn is_long(job: &str, command: &Command) -> bool {
 
 /// Returns for how many seconds a command is asked to go on; `long` is whether its own `--duration` says that.
 fn asked_for(command: &Command, long: bool) -> Option<u64> {
-    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     let program = command.program();
+    let timed = program == "sleep" || TIMED.iter().any(|(start, ..)| start[0] == program);
+    if !timed && !long {
+        return None;
+    }
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     if program == "sleep" {
         return words[1..].iter().map(|word| seconds(word, true)).sum();
     }

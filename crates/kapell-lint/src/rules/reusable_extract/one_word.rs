@@ -13,6 +13,12 @@ const WORKFLOWS: usize = 3;
 /// A job, by its workflow and its number there.
 pub(super) type Place = (usize, usize);
 
+/// What jobs that may be alike have the same: their actions, and how many words there are.
+type Shape<'a> = (Vec<&'a str>, usize);
+
+/// A job, and all words of its steps.
+type Worded<'a> = (Place, Vec<&'a str>);
+
 /// Jobs that are the same but for one word, and that word in each of them.
 pub(super) struct Kept {
     pub(super) jobs: Vec<Place>,
@@ -21,7 +27,7 @@ pub(super) struct Kept {
 
 /// Finds the jobs that several workflows keep, each with a word of its own.
 pub(super) fn kept(flows: &[Flow]) -> Vec<Kept> {
-    let mut alike: BTreeMap<(Vec<&str>, usize), Vec<(Place, Vec<&str>)>> = BTreeMap::new();
+    let mut alike: BTreeMap<Shape<'_>, Vec<Worded<'_>>> = BTreeMap::new();
     for (index, flow) in flows.iter().enumerate() {
         for (at, job) in flow.jobs().filter(|(_, job)| job.steps.len() >= STEPS) {
             let words = words(flow, job);
@@ -33,7 +39,7 @@ pub(super) fn kept(flows: &[Flow]) -> Vec<Kept> {
 }
 
 /// Returns those that are the same as the first of them but for one word, if they are in as many workflows.
-fn of_one(jobs: &[(Place, Vec<&str>)]) -> Option<Kept> {
+fn of_one(jobs: &[Worded<'_>]) -> Option<Kept> {
     let (first, words) = jobs.first()?;
     let mut kept = Kept { jobs: vec![*first], words: Vec::new() };
     for (place, others) in &jobs[1..] {
