@@ -43,8 +43,8 @@ pub fn lead(text: &str, at: usize) -> &str {
 /// Returns as many lines before a place and behind it, with its own, as far as so many lines are followed.
 #[must_use]
 pub fn block(text: &str, at: usize, before: usize, behind: usize) -> &str {
-    const LINES: usize = 8;
-    let (far, near) = (back(text, at, LINES * REACH), forth(text, at, LINES * REACH));
+    let far = back(text, at, (before + 1) * REACH);
+    let near = forth(text, at, (behind + 1) * REACH);
     let from = text[far..at].rmatch_indices('\n').nth(before).map_or(far, |(newline, _)| far + newline);
     let to = text[at..near].match_indices('\n').nth(behind).map_or(near, |(newline, _)| at + newline);
     &text[from..to]

@@ -15,11 +15,16 @@ const ABOUT: &[&str] = &[
 pub(super) fn without_others(lower: &str, name: &str) -> String {
     let Some(named) = lower.find(name).map(|at| at + name.len()) else { return lower.to_owned() };
     let (mut kept, mut at) = (lower[..named].to_owned(), named);
-    while let Some((found, ban)) = BANS
+    let mut bans: Vec<(usize, &str)> = BANS
         .iter()
-        .filter_map(|ban| Some((at + lower[at..].find(ban)?, *ban)))
-        .min_by_key(|(found, _)| *found)
-    {
+        .flat_map(|ban| lower[named..].match_indices(ban))
+        .map(|(from, ban)| (named + from, ban))
+        .collect();
+    bans.sort_by_key(|(found, _)| *found);
+    for (found, ban) in bans {
+        if found < at {
+            continue;
+        }
         let behind = found + ban.len();
         let clause = lower[behind..].split(['.', ';', ',', '\n']).next().unwrap_or_default();
         let words = clause.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
