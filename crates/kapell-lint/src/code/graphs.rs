@@ -335,7 +335,8 @@ impl<'a> Graph<'a> {
             };
             let own = unit.syntax.below(*router).filter(|&id| unit.function_of(id) == *router);
             let back = own.filter(|&id| unit.kind(id) == "return_statement");
-            let texts = back.filter_map(|back| unit.syntax.children(back).nth(1));
+            let texts =
+                back.filter_map(|back| unit.syntax.children(back).nth(1)).flat_map(|id| chosen(unit, id));
             found.extend(texts.filter(|&id| unit.kind(id) == "string").filter_map(|id| {
                 let name = text_of(unit, id)?;
                 (!known(name)).then_some((name, id))
@@ -388,6 +389,28 @@ fn answers(unit: &Unit, map: Id) -> Option<Vec<&str>> {
             if unit.kind(key) == "property_identifier" { Some(unit.text(key)) } else { name_of(unit, key) }
         })
         .collect()
+}
+
+/// Returns what an expression may come to: both ends of `"a" if x else "b"` and of `x ? "a" : "b"`.
+fn chosen(unit: &Unit, id: Id) -> Vec<Id> {
+    let (mut found, mut open) = (Vec::new(), vec![id]);
+    while let Some(id) = open.pop() {
+        match unit.kind(id) {
+            "parenthesized_expression" => open.extend(unit.syntax.children(id).nth(1)),
+            // In Python the condition stands between the two.
+            "conditional_expression" => {
+                let children: Vec<Id> = unit.syntax.children(id).collect();
+                open.extend(children.last().into_iter().chain(children.first()));
+            }
+            "ternary_expression" => {
+                open.extend(
+                    ["alternative", "consequence"].iter().filter_map(|end| unit.syntax.child(id, end)),
+                );
+            }
+            _ => found.push(id),
+        }
+    }
+    found
 }
 
 /// Returns the parts of a list.

@@ -1,9 +1,12 @@
 //! Scripts of dynamic workflows: which agents their `agent()` calls start, in which order, and who reads what comes back.
 
+mod apart; // who works apart, and who writes one file
+
 use kapell_spec::finding::Span;
 
 use super::{Id, Language, Unit};
 use crate::files::FileId;
+pub use apart::Clash;
 
 /// An agent that a script starts by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +35,13 @@ pub struct Script {
     pub in_turn: Vec<Vec<Kept>>,
     /// What agents that only look brought back, and nothing reads.
     pub unread: Vec<Kept>,
-    /// Loops over a list that await an agent that only looks for each item, and hand none of them what another one brought.
+    /// Loops over a list that await an agent for each item, one that only looks or keeps to its item, and hand none of them what
+    /// another one brought.
     pub item_by_item: Vec<Span>,
     /// Loops around agents that nothing but what an agent says ends.
     pub endless: Vec<Span>,
+    /// Files that each of several agents writes at the same time.
+    pub clashes: Vec<Clash>,
 }
 
 /// Keys by which a call names its agent.
@@ -91,6 +97,7 @@ impl Script {
             unread: unread(&unit),
             item_by_item: item_by_item(&unit),
             endless: endless(&unit),
+            clashes: apart::clashes(&unit),
         }
     }
 }
@@ -184,7 +191,7 @@ fn item_by_item(unit: &Unit) -> Vec<Span> {
             .below(call)
             .all(|id| unit.kind(id) != "identifier" || !changed.contains(&unit.text(id)));
         if unit.awaited(call)
-            && only_looks(unit, call)
+            && (only_looks(unit, call) || apart::keeps_apart(unit, each, call))
             && free
             && !others
             && !unit.syntax.below(body).any(leaves)

@@ -1,6 +1,8 @@
 //! Loops around models, agents and services that nothing ends.
 
 mod again; // tries again for ever
+mod retrying; // decorators that try again for ever
+mod rounds; // agents that answer each other for ever
 mod teams; // agents that talk to each other for ever
 mod turns; // an agent's own loop
 
@@ -39,6 +41,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
         again::check(&methods, unit, report);
+        retrying::check(&methods, unit, report);
+        rounds::check(&methods, unit, report);
         turns::check(unit, report);
         teams::check(unit, report);
     }

@@ -1,6 +1,7 @@
 //! Work that is started and whose result, or whose failure, nobody ever gets.
 
 mod called; // asynchronous functions that are called and not awaited
+mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
 mod settled; // failures that are gathered, and that nobody looks at
 mod task; // tasks that nobody keeps
@@ -33,6 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         called::check(&methods, unit, report);
         each::check(&methods, unit, report);
         settled::check(&methods, unit, report);
+        compared::check(&methods, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);
 }

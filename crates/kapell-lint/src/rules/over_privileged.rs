@@ -249,7 +249,12 @@ fn forbids(asset: &Asset, file: &File) -> Option<Span> {
 /// Finds where an agent calls itself one that only reads, in its description.
 fn reads_only(asset: &Asset) -> Option<Span> {
     let description = asset.definition.text("description")?;
-    let lower = description.text.to_ascii_lowercase();
+    says_read_only(&description.text).then_some(description.span)
+}
+
+/// Tells whether a description calls an agent one that only reads.
+fn says_read_only(description: &str) -> bool {
+    let lower = description.to_ascii_lowercase();
     let ends = [
         "strictly read-only",
         "(read-only)",
@@ -265,9 +270,12 @@ fn reads_only(asset: &Asset) -> Option<Span> {
         "makes no changes",
     ];
     if ends.iter().any(|end| lower.contains(end)) || lower.trim_end_matches('.').ends_with(" read-only") {
-        return Some(description.span);
+        return true;
     }
-    let rest = &lower[lower.find("read-only ")? + "read-only ".len()..];
+    let Some(at) = lower.find("read-only ").filter(|at| !lower[..*at].ends_with("the ")) else {
+        return false;
+    };
+    let rest = &lower[at + "read-only ".len()..];
     let kinds = [
         "review",
         "audit",
@@ -280,7 +288,7 @@ fn reads_only(asset: &Asset) -> Option<Span> {
         "inspect",
         "scout",
     ];
-    kinds.iter().any(|kind| rest.starts_with(kind)).then_some(description.span)
+    kinds.iter().any(|kind| rest.starts_with(kind))
 }
 
 /// Finds what tells an asset to change nothing, in any way.

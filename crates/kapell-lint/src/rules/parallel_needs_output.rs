@@ -32,6 +32,16 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (file, script) in repository.scripts() {
+        for clash in &script.clashes {
+            let message = format!(
+                "each of these agents writes `{}` at the same time: the last one to write wins",
+                clash.path
+            );
+            let hint = "give each a tree of its own by `isolation: 'worktree'`, or have one agent write what all brought";
+            report.add(*file, clash.span, message).hint(hint).done();
+        }
+    }
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let mut told: Vec<(Span, &String)> = Vec::new();
         let led = 1..led_together(&repository.files[asset.file].text, asset);

@@ -1,5 +1,6 @@
 //! `tool-gap`: an agent is told to use a tool that it does not have.
 
+mod by_settings; // what settings deny to all
 mod others; // agents of other clients
 mod patterns; // patterns of shells
 mod prompted; // sessions of workflows, which ask nobody
@@ -68,6 +69,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     forks(repository, report);
     ungranted(repository, report);
     patterns::of_commands(repository, report);
+    by_settings::check(repository, report);
     prompted::check(repository, report);
 }
 

@@ -47,6 +47,8 @@ pub struct Hooks {
     pub mode: Option<Named>,
     /// Permissions that are granted without asking.
     pub allow: Vec<Named>,
+    /// Permissions that nobody has, whatever grants them.
+    pub deny: Vec<Named>,
     /// Whether any permission is denied.
     pub denies: bool,
     /// Whether something of that is a command.
@@ -84,7 +86,8 @@ pub fn read(text: &str) -> (Hooks, Vec<Finding>) {
         hooks.allow = allow.iter().filter_map(named).collect();
         let denied = permissions.get("deny").and_then(Node::items).unwrap_or_default();
         hooks.denies = !denied.is_empty();
-        hooks.denies_commands = denied.iter().filter_map(named).any(|tool| tool.text.starts_with("Bash"));
+        hooks.deny = denied.iter().filter_map(named).collect();
+        hooks.denies_commands = hooks.deny.iter().any(|tool| tool.text.starts_with("Bash"));
     }
     (hooks, findings)
 }

@@ -34,7 +34,7 @@ const BOUNDED: &[&str] = &[
 ];
 
 /// How words of functions begin that wait for something to come, or never end.
-const LASTS: &[&str] = &[
+pub(super) const LASTS: &[&str] = &[
     "wait",
     "connect",
     "poll",
@@ -60,7 +60,7 @@ const LASTS: &[&str] = &[
 ];
 
 /// Exceptions that stand for whatever fails, also for what will never work.
-const BROAD: &[&str] = &[
+pub(super) const BROAD: &[&str] = &[
     "Exception",
     "BaseException",
     "httpx.HTTPError",
@@ -131,7 +131,7 @@ fn waits_longer(unit: &Unit, each: Id) -> bool {
 }
 
 /// Tells whether a condition always holds.
-fn holds(unit: &Unit, each: Id) -> bool {
+pub(super) fn holds(unit: &Unit, each: Id) -> bool {
     let condition = unit.syntax.child(each, "condition").map_or("", |condition| unit.text(condition));
     matches!(condition.trim_matches(['(', ')']), "True" | "true" | "1")
 }
@@ -169,7 +169,7 @@ fn tries(unit: &Unit, each: Id) -> Option<(Id, Id)> {
 }
 
 /// Tells whether a node leaves a loop.
-fn leaves(unit: &Unit, each: Id, function: Id, id: Id) -> bool {
+pub(super) fn leaves(unit: &Unit, each: Id, function: Id, id: Id) -> bool {
     if unit.function_of(id) != function {
         return false;
     }

@@ -80,7 +80,8 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
     }
 }
 
-fn swallows(unit: &Unit, call: Id) -> bool {
+/// Tells whether a call waits for several things, and keeps what fails among their results.
+pub(super) fn swallows(unit: &Unit, call: Id) -> bool {
     let python = unit.language == Language::Python;
     let kept = if python {
         unit.keyword(call, "return_exceptions").is_some_and(|value| unit.text(value) == "True")

@@ -104,13 +104,23 @@ fn bypasses(report: &mut Report<'_>, agent: &Asset, file: &File) {
     report.add(agent.file, mode.span, message).severity(severity).hint(hint).done();
 }
 
-/// An agent of Codex that nothing holds back, and that asks nobody.
+/// An agent of Codex that nothing holds back, and that asks nobody, or that shall change nothing.
+///
+/// Source: <https://github.com/openai/codex/blob/main/docs/config.md>, `sandbox_mode`, as of 2026-08: with `danger-full-access`
+/// there is no sandbox.
 fn of_codex(report: &mut Report<'_>, agent: &Asset, file: &File) {
-    let approval = codex::read(&file.text).ok().and_then(|agent| agent.approval);
+    let Ok(codex::CodexAgent { approval, description, .. }) = codex::read(&file.text) else { return };
     let Some(span) = codex::text_of(&file.text, "sandbox_mode") else { return };
     if approval.as_deref() == Some("never") {
         let message = format!("`{}` runs every command unasked, and outside of the sandbox", agent.name);
         let hint = "write `workspace-write`; whoever wants more can set it in a file of their own";
         report.add(agent.file, span, message).severity(Severity::High).hint(hint).done();
+        return;
     }
+    let described = codex::text_of(&file.text, "description")
+        .filter(|_| description.is_some_and(|text| super::says_read_only(&text)));
+    let Some(said) = described.or_else(|| super::told(agent, file)) else { return };
+    let message = format!("`{}` shall change nothing, and no sandbox keeps it from that", agent.name);
+    let draft = report.add(agent.file, span, message).hint("write `read-only`");
+    draft.also(agent.file, said, "what it is told").done();
 }
