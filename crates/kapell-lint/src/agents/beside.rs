@@ -4,18 +4,21 @@
 //! both only look at what is there and neither speaks of the other. Words that may mean anything that went before
 //! (`the previous results`) settle nothing, and then nothing is said.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+mod handed; // files between agents that work at the same time
+mod words;
 
-use kapell_spec::{
-    claude::{
-        handled::handled,
-        reference::CHOICE,
-        starts::{Start, Vague, without_order},
-        steps::{Step, is_gate, is_parallel, paths},
-    },
-    words::Words,
+use std::collections::BTreeSet;
+
+use kapell_spec::claude::{
+    starts::{Start, Vague, without_order},
+    steps::{Step, is_gate},
 };
 
+use self::words::{CHECKS, CHOOSES, COMMON, CONTEXT, ENDS, ORDERS, REASONS};
+pub use self::{
+    handed::{Handed, handed_at_once},
+    words::tells_parallel,
+};
 use super::Asset;
 
 /// Neighbours that could work side by side.
@@ -81,126 +84,6 @@ fn finish<'a>(asset: &Asset, text: &str, starts: Vec<&'a Start>) -> Option<Row<'
     let counted = starts.iter().all(|start| start.number.is_some()) || first.phase != last.phase;
     let said = starts.windows(2).all(|pair| independent(asset, text, pair[0], pair[1]) == Some(Why::Said));
     Some(Row { starts, counted, said })
-}
-
-/// A file that one agent reads while another one writes it.
-#[derive(Debug)]
-pub struct Handed<'a> {
-    /// The file.
-    pub file: &'a str,
-    /// Who writes it.
-    pub writer: &'a Start,
-    /// Who reads it.
-    pub reader: &'a Start,
-    /// Whether the reader writes it as well, and so over what the other one has written.
-    pub over: bool,
-}
-
-/// Words of who writes a part of a file, which others leave alone.
-const PARTLY: &[&str] = &["append", "section", "add", "heading", "line", "entry", "insert", "merge", "part"];
-
-/// Tells whether two starts each write a file whole.
-fn written_over(text: &str, starts: [&Start; 2]) -> bool {
-    starts.iter().all(|start| {
-        let own = text.get(start.words.start as usize..start.span.end as usize).unwrap_or_default();
-        let own = own.to_ascii_lowercase();
-        !PARTLY.iter().any(|word| own.contains(word))
-    })
-}
-
-/// Finds files that are handed on between agents that a section starts at the same time, by what stands above them.
-#[must_use]
-pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
-    let mut found = Vec::new();
-    let mut known: Vec<Option<Vec<Used<'a>>>> = vec![None; asset.starts.len()];
-    for (at, one) in asset.starts.iter().enumerate() {
-        let same = asset.starts.iter().filter(|other| other.group == one.group);
-        let Some(first) = same.map(|start| start.span.start).min() else { continue };
-        let above = text.get(one.group.start as usize..first as usize).unwrap_or_default();
-        if !tells_parallel(above) {
-            continue;
-        }
-        for next in at + 1..asset.starts.len() {
-            let other = &asset.starts[next];
-            if other.group != one.group {
-                continue;
-            }
-            for (writer, reader) in [(at, next), (next, at)] {
-                for start in [writer, reader] {
-                    known[start].get_or_insert_with(|| files(text, &asset.starts[start]));
-                }
-                let (Some(theirs), Some(own)) = (&known[writer], &known[reader]) else { continue };
-                let made =
-                    |name: &str| theirs.iter().any(|(other, done)| *other == name && *done == Some(true));
-                let first = writer < reader;
-                let file = own.iter().find(|(name, done)| *done != Some(true) && made(name));
-                let twice = own.iter().find(|(name, done)| first && *done == Some(true) && made(name));
-                let (writer, reader) = (&asset.starts[writer], &asset.starts[reader]);
-                let twice = twice.filter(|_| written_over(text, [writer, reader]));
-                found.extend(file.map(|(file, _)| Handed { file, writer, reader, over: false }));
-                found.extend(twice.map(|(file, _)| Handed { file, writer, reader, over: true }));
-            }
-        }
-    }
-    found
-}
-
-/// The name of a file, and whether it is made, taken in, or only named.
-type Used<'a> = (&'a str, Option<bool>);
-
-/// The files that the words of a start name, each with whether it is made there, taken in, or only named.
-fn files<'a>(text: &'a str, start: &Start) -> Vec<Used<'a>> {
-    let own = text.get(start.words.start as usize..start.span.end as usize).unwrap_or_default();
-    let mut parts = own.split('`');
-    let mut marked = Vec::new();
-    // Every second part stands between backticks.
-    while let (Some(_), Some(name)) = (parts.next(), parts.next()) {
-        if name.contains(['/', '.']) && !name.contains(char::is_whitespace) {
-            marked.push((name.as_ptr() as usize - own.as_ptr() as usize, name));
-        }
-    }
-    let bare = paths(own).filter(|(at, _)| marked.binary_search_by_key(at, |(other, _)| *other).is_err());
-    let bare: Vec<(usize, &str)> = bare.collect();
-    let named = marked.iter().copied().chain(bare);
-    named.filter_map(|(at, name)| Some((name, done_with(&own[..at])?))).collect()
-}
-
-/// How many bytes before the name of a file may say what is done with it.
-const SENTENCE_MAX: usize = 200;
-
-/// Tells what a sentence up to the name of a file does with it; nothing where it says that it leaves it alone, or that it
-/// waits for it.
-fn done_with(before: &str) -> Option<Option<bool>> {
-    let ends = [". ", ".\n", "; ", "\n\n"];
-    let near = before.len().saturating_sub(SENTENCE_MAX);
-    let before = &before[(near..=before.len()).find(|&near| before.is_char_boundary(near))?..];
-    let from = ends.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
-    let sentence = before[from..].to_ascii_lowercase();
-    let left = [
-        "do not ",
-        "does not ",
-        "must not ",
-        "may not ",
-        "should not ",
-        "n't ",
-        "never",
-        "except",
-        "without",
-        "ignore",
-        "skip",
-        "wait",
-        "once ",
-        "after ",
-        "compared to",
-    ];
-    if left.iter().any(|word| sentence.contains(word)) {
-        return None;
-    }
-    let words: Vec<&str> =
-        sentence.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let arrow = sentence.trim_end_matches(['`', ' ']).ends_with(['\u{2192}', '>']);
-    let to = words.last().is_some_and(|last| matches!(*last, "to" | "into")) && !words.contains(&"according");
-    Some(if arrow || to { Some(true) } else { handled(&words) })
 }
 
 /// Tells whether the section around says that they run in parallel, or why they do not. Prompts are for the agents.
@@ -393,20 +276,6 @@ fn points_back(lower: &str) -> bool {
     })
 }
 
-/// Keys of a line that says what is taken in.
-const CONTEXT: &[&str] = &[
-    "context:",
-    "context**:",
-    "context**",
-    "input:",
-    "inputs:",
-    "input**:",
-    "inputs**:",
-    "depends on",
-    "requires",
-    "reads",
-];
-
 /// Words after which it is said what is taken in.
 const TAKING: &[&str] =
     &["from ", "using ", "based on ", "given ", "against ", "leverag", "incorporat", "[include", "with the "];
@@ -431,200 +300,7 @@ fn clauses(lower: &str) -> impl Iterator<Item = &str> {
     keyed.chain(taken)
 }
 
-/// Starts of words that titles have in common, and that tell nothing apart.
-const COMMON: &[&str] = &[
-    "agent",
-    "review",
-    "audit",
-    "analy",
-    "assess",
-    "check",
-    "code",
-    "quality",
-    "system",
-    "applica",
-    "project",
-    "phase",
-    "step",
-    "task",
-    "tool",
-    "using",
-    "with",
-    "from",
-    "implement",
-    "creat",
-    "develop",
-    "engineer",
-    "expert",
-    "special",
-    "compreh",
-    "full",
-    "deep",
-    "current",
-    "general",
-    "purpose",
-    "initial",
-    "best",
-    "pract",
-    "level",
-    "team",
-    "work",
-    "product",
-    "service",
-    "scan",
-    "research",
-    "report",
-    "explor",
-    "plan",
-    "evaluat",
-    "investig",
-    "identif",
-    "detail",
-];
-
-/// Words in titles of what comes last, or brings together what others have done.
-const ENDS: &[&str] = &[
-    "deploy",
-    "commit",
-    "release",
-    "rollout",
-    "merge",
-    "clean",
-    "refactor",
-    "document",
-    "report",
-    "summar",
-    "final",
-    "approv",
-    "sign-off",
-    "follow-up",
-    "post-",
-    "consolidat",
-];
-
-/// Words in titles of what looks at what is there by then. Two of them can do so at once.
-const CHECKS: &[&str] = &["test", "validat", "verif", "monitor"];
-
 fn says(title: &str, words: &[&str]) -> bool {
     let lower = title.to_ascii_lowercase();
     words.iter().any(|word| lower.contains(word))
-}
-
-/// Words that say why one comes after the other.
-static REASONS: LazyLock<Words> = LazyLock::new(|| {
-    Words::new(&[
-        "builds on",
-        "builds upon",
-        "build on each",
-        "feeds into",
-        "feed into",
-        "feeding",
-        "in turn",
-        "wait for",
-        "one at a time",
-        "one by one",
-        " at a time",
-        "sequentially so",
-        "(sequential",
-        "output of each",
-        "output from each",
-        "uses the output",
-        "pass the result",
-        "pass the output",
-        "passing the",
-        "passed to the next",
-        "context from previous",
-        "previous agent",
-        "previous step",
-        "previous phase",
-        "fail-fast",
-        "fail fast",
-        "stop at the first",
-        "stop on the first",
-        "stop if any",
-        "before moving",
-        "before proceeding",
-        "before the next",
-        "same files",
-        "conflict",
-        "rate limit",
-        "strict order",
-        "strictly in order",
-        "order matters",
-        "do not reorder",
-        "depends on the",
-    ])
-});
-
-/// Words of lines that tell how agents are led; others speak of what is built.
-static ORDERS: LazyLock<Words> = LazyLock::new(|| {
-    Words::new(&[
-        "agent",
-        "step",
-        "phase",
-        "task",
-        "launch",
-        "run ",
-        "start",
-        "execute",
-        "review",
-        "call",
-        "message",
-        "response",
-        "dispatch",
-        "them",
-        "these",
-        "description:",
-    ])
-});
-
-/// Words above a list from which one is chosen.
-static CHOOSES: LazyLock<Words> = LazyLock::new(|| {
-    let of_headings = ["one of the", "which agent", "when to use"];
-    Words::new(&[CHOICE, &of_headings].concat())
-});
-
-/// Tells whether a text says that agents run side by side. Concurrent users and requests are something else.
-#[must_use]
-pub fn tells_parallel(text: &str) -> bool {
-    static OTHERS: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&[
-            "parallel review",
-            "parallel analys",
-            "parallel audit",
-            "parallel subagent",
-            "parallel sub-agent",
-            "parallel phase",
-            "(parallel)",
-            "parallel:",
-            "parallel start",
-            "parallel launch",
-            "parallel work",
-            "parallel dispatch",
-            "parallel call",
-            "run both",
-            "launch both",
-            "start both",
-            "at once",
-            "fan out",
-            "fan-out",
-            "same message",
-            "same response",
-            "one message",
-            "one response",
-            "multiple task",
-            "without waiting",
-            "in the background",
-            "run_in_background",
-            "asynchronous",
-            "parallelism",
-            "teammate",
-            "teamcreate",
-        ])
-    });
-    static ELSEWHERE: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&["users", "requests", "connections", "race", "thread", "concurrency", "load test"])
-    });
-    let says = |line: &str| is_parallel(line) || OTHERS.is_in(line);
-    says(text) && text.lines().any(|line| says(line) && !ELSEWHERE.is_in(line))
 }
