@@ -9,7 +9,7 @@ use std::{
 
 use ignore::{DirEntry, WalkBuilder};
 
-use crate::files::{Files, is_code, joined};
+use crate::files::{Files, is_code, is_script, joined};
 
 /// What is read, and what is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +68,6 @@ const SETTINGS: &[&str] = &[
     ".gemini/settings.json",
     "hooks/hooks.json",
 ];
-
-/// Endings of what hooks start.
-const SCRIPTS: &[&str] = &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".php", ".ps1", ".pl"];
 
 /// Reads all files below `root` that `wanted` names by their path from there.
 ///
@@ -173,8 +170,8 @@ impl Seen {
         }));
     }
 
-    /// Counts the scripts in as well that hooks name, in whatever folder they lie, and scripts of a shell and those without an
-    /// ending that workflows name by their path.
+    /// Counts the scripts in as well that hooks name, in whatever folder they lie, and scripts of a shell, of PowerShell, of
+    /// Python and those without an ending that workflows name by their path.
     fn take_up_scripts(&mut self, root: &Path) {
         let texts = |is_one: &dyn Fn(&str) -> bool| -> Vec<String> {
             let files = self.wanted.iter().filter(|(path, _)| is_one(path));
@@ -188,15 +185,21 @@ impl Seen {
             let word =
                 word.split_once("_DIR}/").or_else(|| word.split_once("_DIR/")).map_or(word, |(_, rest)| rest);
             let word = word.trim_start_matches("./").trim_start_matches('/');
-            SCRIPTS.iter().any(|end| word.ends_with(end)).then_some(word)
+            is_script(word).then_some(word)
         });
         let mut named: BTreeSet<String> = called.map(str::to_owned).collect();
         let perhaps: HashSet<&str> =
-            self.others.iter().map(String::as_str).filter(|path| may_be_shell(path)).collect();
+            self.others.iter().map(String::as_str).filter(|path| may_be_run(path)).collect();
         // Where no file could be meant, no workflow is read for that.
         let workflows = if perhaps.is_empty() { Vec::new() } else { texts(&is_workflow) };
-        let run = workflows.iter().flat_map(|text| paths(text)).map(|word| word.trim_start_matches("./"));
-        let run = run.filter(|word| perhaps.contains(word) && begins_as_script(&root.join(word)));
+        // Windows writes paths in its own way.
+        let of_windows = workflows.iter().filter(|text| text.contains(".ps1") && text.contains('\\'));
+        let of_windows: Vec<String> = of_windows.map(|text| text.replace('\\', "/")).collect();
+        let run = workflows.iter().chain(&of_windows).flat_map(|text| paths(text));
+        let run = run.map(|word| word.trim_start_matches("./"));
+        let by_ending = |word: &str| word.ends_with(".py") || word.ends_with(".ps1");
+        let run = run
+            .filter(|word| perhaps.contains(word) && (by_ending(word) || begins_as_script(&root.join(word))));
         named.extend(run.map(str::to_owned));
         if named.is_empty() {
             return;
@@ -301,10 +304,10 @@ fn is_workflow(path: &str) -> bool {
     path.starts_with(".github/workflows/") && (path.ends_with(".yml") || path.ends_with(".yaml"))
 }
 
-/// Tells whether a file in a folder may be a script of a shell, by its ending or for want of one.
-fn may_be_shell(path: &str) -> bool {
+/// Tells whether a file in a folder may be a script that a step runs, by its ending or for want of one.
+fn may_be_run(path: &str) -> bool {
     path.rsplit_once('/').is_some_and(|(_, name)| {
-        name.rsplit_once('.').is_none_or(|(_, ending)| matches!(ending, "sh" | "bash"))
+        name.rsplit_once('.').is_none_or(|(_, ending)| matches!(ending, "sh" | "bash" | "py" | "ps1"))
     })
 }
 
@@ -389,25 +392,28 @@ mod tests {
     }
 
     #[test]
-    fn scripts_of_a_shell_that_workflows_name_count() {
+    fn scripts_that_workflows_name_count() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        let run = "run: ./hack/roll && hack/data $(hack/of.bash)\n  echo ops/tool.py";
+        let run = "run: ./hack/roll && hack/data $(hack/of.bash)\n  python ops/tool.py; .\\eng\\ci.ps1";
         write(".github/workflows/ci.yml", run);
         write("hack/roll", "#!/bin/sh\n");
         write("hack/of.bash", "#!/usr/bin/env bash\n");
         write("hack/data", "1 2 3\n");
         write("hack/unnamed", "#!/bin/sh\n");
-        write("ops/tool.py", "#!/bin/sh\n");
+        write("ops/tool.py", "import os\n");
+        write("ops/other.py", "import os\n");
+        write("eng/ci.ps1", "exit 0\n");
         let is_yaml = |path: &str| path.ends_with(".yml");
         let seen = Seen::below(dir.path(), &is_yaml, Bounds::default()).unwrap();
         let wanted: Vec<_> = seen.wanted().map(|(path, _)| path).collect();
-        assert_eq!(wanted, [".github/workflows/ci.yml", "hack/of.bash", "hack/roll"]);
+        let named = ["eng/ci.ps1", "hack/of.bash", "hack/roll", "ops/tool.py"];
+        assert_eq!(wanted, [&[".github/workflows/ci.yml"], &named[..]].concat());
         let others: Vec<_> = seen.others().collect();
-        assert_eq!(others, ["hack/data", "hack/unnamed", "ops/tool.py"]);
+        assert_eq!(others, ["hack/data", "hack/unnamed", "ops/other.py"]);
     }
 }

@@ -293,6 +293,16 @@ impl std::ops::Index<FileId> for Files {
     }
 }
 
+/// Tells by its ending whether a path or a word is that of a script: a text that a program runs.
+#[must_use]
+pub fn is_script(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    matches!(
+        extension,
+        "sh" | "bash" | "py" | "js" | "mjs" | "cjs" | "ts" | "mts" | "rb" | "php" | "ps1" | "pl"
+    )
+}
+
 /// Tells by its path whether a file is code that may call models or agents.
 #[must_use]
 pub fn is_code(path: &str) -> bool {

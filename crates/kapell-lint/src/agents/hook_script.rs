@@ -3,7 +3,7 @@
 use kapell_spec::{claude::hooks::Hook, finding::Span};
 
 use super::{Agents, HookFile};
-use crate::files::Files;
+use crate::files::{Files, is_script};
 
 /// A file of the repository that a hook runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +20,6 @@ const RUNNERS: &[&str] = &[
     "tsx", "run", "exec",
 ];
 
-/// Endings of files that are run.
-const ENDINGS: &[&str] = &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl"];
-
 /// Folders that are made, and not kept.
 const MADE: &[&str] = &["dist", "build", "out", "target", "node_modules", "bin", ".venv"];
 
@@ -38,9 +35,8 @@ pub fn script_of(command: &str) -> Option<String> {
         .split_whitespace()
         .map(|word| word.replace(['"', '\''], ""))
         .find(|word| !RUNNERS.contains(&&**word) && !word.starts_with('-') && !is_assignment(word))?;
-    let known = ENDINGS.iter().any(|end| word.ends_with(end));
     let made = word.split('/').any(|folder| MADE.contains(&folder));
-    (known && !made).then_some(word)
+    (is_script(&word) && !made).then_some(word)
 }
 
 impl Agents {

@@ -7,7 +7,7 @@ use super::{
     script::Command,
     tools::{self, Kind},
 };
-use crate::files::{FileId, Files};
+use crate::files::{FileId, Files, joined};
 
 /// A script that a step runs, and what it does.
 #[derive(Debug)]
@@ -21,28 +21,22 @@ pub(crate) struct OwnScript {
 }
 
 /// Returns the scripts of the repository that a step runs by their paths or by their names in `package.json`.
-pub(crate) fn of_step(files: &Files, step: &Step, facts: &StepFacts) -> Vec<OwnScript> {
+pub(crate) fn of_step(files: &Files, job: &Job, step: &Step, facts: &StepFacts) -> Vec<OwnScript> {
     let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
-    let found = plain.filter_map(|command| match by_path(files, step, command) {
+    let found = plain.filter_map(|command| match by_path(files, (job, step), command) {
         Some((file, text)) => Some((Some(file), text)),
-        None => by_name(files, step, command).map(|text| (None, text)),
+        None => by_name(files, (job, step), command).map(|text| (None, text)),
     });
     found.map(|(file, text)| OwnScript { file, facts: facts::of_text(&text), text }).collect()
 }
 
-/// Finds a file by its path, as a step sees it.
-fn find(files: &Files, step: &Step, path: &str) -> Option<FileId> {
-    let plain = path.trim_start_matches("./");
-    let path = match &step.folder {
-        Some(folder) => {
-            format!("{}/{plain}", folder.literal()?.trim_start_matches("./").trim_end_matches('/'))
-        }
-        None => plain.to_owned(),
-    };
-    files.find(path.trim_start_matches('/'))
+/// Finds a file by its path, as a step sees it: from its folder, or from that of its job.
+pub(crate) fn find(files: &Files, (job, step): (&Job, &Step), path: &str) -> Option<FileId> {
+    let folder = step.folder.as_ref().or(job.folder.as_ref()).map_or(Some(""), |folder| folder.literal())?;
+    files.find(&joined("", &format!("{folder}/{path}"))?)
 }
 
-fn by_path(files: &Files, step: &Step, command: &Command) -> Option<(FileId, String)> {
+fn by_path(files: &Files, step: (&Job, &Step), command: &Command) -> Option<(FileId, String)> {
     let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
     let mut words = command.inner().iter().skip(usize::from(shell)).skip_while(|word| word.starts_with('-'));
     let path = words.next().filter(|path| path.contains(['/', '.']))?;
@@ -54,7 +48,7 @@ fn by_path(files: &Files, step: &Step, command: &Command) -> Option<(FileId, Str
     (is_shell && text.len() <= 40_000).then(|| (file, text.to_owned()))
 }
 
-fn by_name(files: &Files, step: &Step, command: &Command) -> Option<String> {
+fn by_name(files: &Files, step: (&Job, &Step), command: &Command) -> Option<String> {
     if !matches!(command.program(), "npm" | "pnpm" | "yarn" | "bun") || !tools::is_by_name(command) {
         return None;
     }
@@ -85,7 +79,7 @@ fn learn_step(files: &Files, workflow: &Workflow, (job, step): (&Job, &Step), fa
         let Some(command) = done.command.map(|at| &commands[at]).filter(|command| !command.asked) else {
             continue;
         };
-        let text = by_name(files, step, command).or_else(|| by_target(files, step, command));
+        let text = by_name(files, (job, step), command).or_else(|| by_target(files, (job, step), command));
         let Some(text) = text else { continue };
         let live = facts::has_live_database(workflow, job, step);
         if let Some(kind) = delivers(&text, live) {
@@ -115,7 +109,7 @@ fn delivers(text: &str, live: bool) -> Option<Kind> {
 }
 
 /// Returns what `make` runs for the first target that a command names.
-fn by_target(files: &Files, step: &Step, command: &Command) -> Option<String> {
+fn by_target(files: &Files, step: (&Job, &Step), command: &Command) -> Option<String> {
     if !matches!(command.program(), "make" | "gmake") {
         return None;
     }

@@ -21,6 +21,7 @@ use self::kind::work;
 use self::special::special;
 use self::table::{SCRIPT_WORDS, TRIVIAL};
 use super::script::Command;
+use crate::files::is_script;
 
 /// The version of the tables, raised with every change of them.
 pub const TABLES: u32 = 5;
@@ -302,13 +303,8 @@ fn file_stem(name: &str) -> &str {
 pub fn is_own_script(command: &Command) -> bool {
     let first = command.inner().first().map_or("", String::as_str);
     let wrapper = matches!(command.program(), "gradlew" | "mvnw");
-    let script = |word: &String| {
-        [".sh", ".py", ".js", ".mjs", ".ts", ".rb", ".pl", ".ps1", ".bash"]
-            .iter()
-            .any(|end| word.ends_with(end))
-    };
     first.contains('/') && !wrapper && !first.starts_with("/usr") && !first.starts_with("/bin")
-        || command.inner().iter().take(3).any(script)
+        || command.inner().iter().take(3).any(|word| is_script(word))
 }
 
 /// Tells whether all that is known of a command is the name that somebody gave to a script.

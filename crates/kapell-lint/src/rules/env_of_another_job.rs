@@ -130,7 +130,7 @@ fn sets(job: &Job, name: &str) -> bool {
 fn sets_in_file(repository: &Repository, flow: &Flow, at: usize, name: &str) -> bool {
     let assigned = format!("{name}=");
     flow.steps(at).filter(|(_, facts)| facts.runs_own_script()).any(|(step, facts)| {
-        own_scripts::of_step(&repository.files, step, facts)
+        own_scripts::of_step(&repository.files, &flow.model.jobs[at], step, facts)
             .iter()
             .flat_map(|script| script.text.lines())
             .any(|line| line.contains("GITHUB_ENV") && line.contains(&assigned))

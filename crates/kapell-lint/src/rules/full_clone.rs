@@ -108,9 +108,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 else {
                     continue;
                 };
-                let scripts = || {
-                    flow.steps(at).any(|(step, facts)| shallow_history::calls_git(repository, step, facts))
-                };
+                let scripts = || flow.steps(at).any(|step| shallow_history::calls_git(repository, job, step));
                 if reads_history(&repository.github, flow, at) || versioned(repository, flow, at) || scripts()
                 {
                     continue;

@@ -18,7 +18,7 @@ use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
     agents::{Asset, Home, HookFile, clients::Client},
-    files::FileId,
+    files::{FileId, is_script},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
     rules::hook_fan_out,
@@ -455,14 +455,10 @@ fn breaks_in_string(json: &str) -> bool {
     false
 }
 
-/// Endings of scripts that hooks start.
-const SCRIPTS: &[&str] =
-    &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".php", ".ps1", ".pl", ".go"];
-
 /// Finds the script that a command starts, by its path from the top or from the plugin.
 pub(super) fn script_of(repository: &Repository, from: FileId, command: &str) -> Option<FileId> {
     let words = command.split([' ', '"', '\'', ';', '&', '|']).filter(|word| !word.is_empty());
-    let scripts = words.clone().filter(|word| SCRIPTS.iter().any(|end| word.ends_with(end)));
+    let scripts = words.clone().filter(|word| is_script(word) || word.ends_with(".go"));
     // A program without an ending lies among the hooks, and one in Go is run from its folder.
     let bare = words.clone().filter(|word| word.contains("hooks/"));
     let mut rest = words.skip_while(|word| *word != "go").skip(1);

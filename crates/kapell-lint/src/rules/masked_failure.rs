@@ -7,22 +7,27 @@ mod hooks; // that deploy when they are asked
 mod lists; // lists with `&&` above other lines
 mod plain; // `|| true`, a pipe, `set +e`
 mod printed; // an outcome that is only printed
+mod scanners; // actions that are told never to fail
 mod services; // tests that run as a service of compose
 mod shells; // shells within the shell
+mod unasked; // what a script of Python starts
 mod undelivered; // deliveries in a script without `set -e`
 mod undone; // what fails is looked at or taken back, and no more
 mod unreturned; // what `main` of a script of Python returns
 mod ways; // the less plain ones
+mod whole; // jobs
+mod words; // of names and comments
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::borrow::Cow;
 
 use kapell_spec::{
     finding::Span,
     github::{Job, Step, Text},
-    words::Words,
 };
 use kapell_view::audit::{Confidence, Severity};
 
+pub(super) use self::scanners::SOFT;
+use self::words::{ASIDE, LENIENT, MATTERS, is_lenient};
 use crate::github::{
     Flow, StepFacts, intent,
     lenience::{Lenience, lenience},
@@ -48,114 +53,6 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Words that say that a failure is meant to pass.
-const LENIENT: &[&str] = &[
-    "informational",
-    "non-blocking",
-    "nonblocking",
-    "not block",
-    "never block",
-    "optional",
-    "best effort",
-    "best-effort",
-    "allowed to fail",
-    "allow fail",
-    "may fail",
-    "can fail",
-    "could fail",
-    "will fail",
-    "likely to fail",
-    "might fail",
-    "fails on",
-    "fails for",
-    "is down",
-    "not supported",
-    "expected",
-    "experimental",
-    "advisory",
-    "report only",
-    "reports only",
-    "flaky",
-    "known",
-    "ignore",
-    "tolerate",
-    "don't fail",
-    "do not fail",
-    "soft-fail",
-    "soft fail",
-    "softly",
-    "nightly",
-    "canary",
-    "todo",
-    "temporar",
-    "unstable",
-    "not fatal",
-    "non-fatal",
-    "later step",
-    "below",
-];
-
-/// Tells whether a text says that a failure is meant to pass; `unknown` says nothing of what is known.
-fn is_lenient(text: &str) -> bool {
-    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(LENIENT));
-    let begins = || {
-        let lower = text.to_ascii_lowercase();
-        LENIENT.iter().any(|word| {
-            lower.match_indices(word).any(|(at, _)| !lower[..at].ends_with(char::is_alphanumeric))
-        })
-    };
-    WORDS.is_in(text) && begins()
-}
-
-/// Words in the names of jobs that try what others have not released yet.
-const AHEAD: &[&str] = &["edge", "next", "rc", "snapshot", "tip", "master", "unreleased"];
-
-/// Words in the names of steps whose failure matters.
-const MATTERS: &[&str] = &[
-    "test",
-    "lint",
-    "audit",
-    "verify",
-    "validat",
-    "check",
-    "notariz",
-    "sign",
-    "scan",
-    "build",
-    "compile",
-    "typecheck",
-    "clippy",
-    "security",
-    "smoke",
-    "e2e",
-    "alls-green",
-];
-
-/// Words in the names of steps whose failure does not matter.
-const ASIDE: &[&str] = &[
-    "upload",
-    "comment",
-    "notif",
-    "report",
-    "coverage",
-    "sarif",
-    "summary",
-    "clean",
-    "cache",
-    "publish result",
-    "annotat",
-    "label",
-    "post ",
-    "artifact",
-    "codecov",
-    "slack",
-    "discord",
-    "stale",
-    "delete",
-    "prune",
-    "metrics",
-];
-
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut called = called::Called::new(repository);
     let mut used = repository.github.flows.iter().flat_map(|flow| flow.facts.iter().flatten());
@@ -170,7 +67,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .join(" ")
             .to_ascii_lowercase();
         for (at, job) in flow.jobs() {
-            whole(flow, at, &header, report);
+            whole::check(flow, at, &header, report);
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let lenient = || explained(flow, step, &header);
                 let lenient_as = |text: Option<&Text>| text.and_then(|text| lenience(flow, text));
@@ -184,7 +81,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     let script = Script { flow, job, step, facts, reported };
                     in_script(script, lenient, report);
                     called.check(script, lenient, report);
-                    told_to_pass(flow, at, step, lenient, report);
+                    scanners::check(flow, at, step, lenient, report);
                     ways::remote(flow, step, facts, lenient, report);
                     shells::in_action(flow, step, facts, lenient, report);
                     health::check(repository, (flow, at), (step, facts), lenient, report);
@@ -192,100 +89,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
-}
-
-/// A job of checks that may fail as a whole, and nobody asks for its result.
-fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
-    let job = &flow.model.jobs[at];
-    let Some(lenient) = job.continue_on_error.as_ref() else { return };
-    match lenience(flow, lenient) {
-        Some(Lenience::All) => {}
-        Some(Lenience::AllBut(unsure)) => return wrong_way_round(flow, at, lenient, &unsure, report),
-        None => return,
-    }
-    let name =
-        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
-    let does = |kinds: &[Kind]| flow.facts[at].iter().any(|facts| kinds.iter().any(|&kind| facts.does(kind)));
-    let tests = does(&[Kind::Test, Kind::Audit, Kind::Build]);
-    let only_reads = does(&[Kind::Lint]) && !does(&[Kind::Report]);
-    // What waits for it is told of as a gate.
-    let awaited = flow.jobs().any(|(other, _)| flow.closures[other].contains(&at));
-    let meant = LENIENT.iter().chain(ASIDE).any(|word| name.contains(word))
-        || ["bench", "perf", "doc", "beta", "pre-release", "prerelease", "upstream", "future", "head"]
-            .iter()
-            .any(|word| name.contains(word))
-        || name.split(|letter: char| !letter.is_alphanumeric()).any(|word| AHEAD.contains(&word));
-    if !(tests || only_reads) || awaited || meant {
-        return;
-    }
-    let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
-    let comment = intent::comments(flow, job.span, 3) + &intent::comments(flow, span, 1);
-    // A comment that lets one cell of the matrix fail says nothing of the others.
-    let of_one = names_a_cell(flow, job, &comment);
-    let said = is_lenient(&comment).then_some(comment);
-    let said = said.filter(|_| !of_one);
-    let does_tests = |other: usize| tests_of(flow, other).next().is_some();
-    let ahead = LENIENT.iter().any(|word| flow.path.contains(word));
-    let only = !ahead && does_tests(at) && tested_nowhere_else(flow, at);
-    let severity = match tests {
-        true if only => Severity::High,
-        true => Severity::Medium,
-        false => Severity::Low,
-    };
-    let draft = report
-        .add(flow.file, span, format!("`{}` may fail and the run stays green", job.id.text))
-        .severity(severity)
-        .hint("drop `continue-on-error`, or say in a comment why a failure does not matter");
-    let header = LENIENT[..7].iter().find(|word| header.contains(**word));
-    match said.or_else(|| header.map(|word| format!("the header says `{word}`"))) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
-}
-
-/// Returns the commands and actions by which a job tests.
-fn tests_of(flow: &Flow, at: usize) -> impl Iterator<Item = &str> {
-    let works = flow.facts[at].iter().flat_map(|facts| &facts.works);
-    works.filter(|done| done.work.kind == Kind::Test).map(|done| done.text.as_str())
-}
-
-/// Tells whether no other job of the workflow runs a program by which a job tests: that others test something else does not
-/// make up for it.
-fn tested_nowhere_else(flow: &Flow, at: usize) -> bool {
-    // What begins with the same two words is the same: options may only choose among the tests.
-    let program = |text: &str| text.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
-    let own: Vec<Vec<String>> = tests_of(flow, at).map(program).collect();
-    flow.jobs()
-        .filter(|(other, _)| *other != at)
-        .all(|(other, _)| tests_of(flow, other).all(|text| !own.contains(&program(text))))
-}
-
-/// All cells of a matrix of checks may fail, but for the one that tries what nobody relies on.
-fn wrong_way_round(flow: &Flow, at: usize, lenient: &Text, unsure: &str, report: &mut Report<'_>) {
-    let checks = flow.facts[at].iter().flat_map(|facts| &facts.works).any(|done| done.work.kind.checks());
-    if !checks {
-        return;
-    }
-    let job = &flow.model.jobs[at];
-    let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
-    report
-        .add(flow.file, span, format!("every cell of `{}` may fail but `{unsure}`", job.id.text))
-        .hint("turn the condition round: only what is not relied on may fail")
-        .done();
-}
-
-/// Tells whether a comment names one value of an axis that has others.
-fn names_a_cell(flow: &Flow, job: &Job, comment: &str) -> bool {
-    let axes = job.matrix.iter().flat_map(|matrix| &matrix.axes);
-    axes.filter_map(|axis| axis.values.as_ref()).any(|values| {
-        let named = values.iter().filter(|(_, span)| {
-            let text = flow.text.get(span.range()).unwrap_or_default();
-            let value = text.trim_matches(['\'', '"']);
-            value.len() > 1 && comment.split([' ', ',', ':']).any(|word| word.trim_matches('`') == value)
-        });
-        let named = named.count();
-        named > 0 && named < values.len()
-    })
 }
 
 fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
@@ -537,79 +340,6 @@ fn in_script(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
-}
-
-/// Inputs that tell a scanner never to fail, and the value that does.
-pub(super) const SOFT: &[(&str, &str)] = &[
-    ("exit-code", "0"),
-    ("soft_fail", "true"),
-    ("soft-fail", "true"),
-    ("no-fail", "true"),
-    ("fail-build", "false"),
-    ("fail_action", "false"),
-    ("fail_on_findings", "false"),
-];
-
-/// Inputs of actions that run what they are given, and the value that lets a failure pass.
-const SOFT_RUNS: &[(&str, &str)] = &[
-    ("continue_on_error", "true"),
-    ("continue-on-error", "true"),
-    ("allow-failure", "true"),
-    ("allow_failure", "true"),
-];
-
-/// A scanner that is told never to fail, and whose findings nobody keeps. One that something waits for is told of as a gate.
-fn told_to_pass(
-    flow: &Flow,
-    at: usize,
-    step: &Step,
-    lenient: impl Fn() -> Option<String>,
-    report: &mut Report<'_>,
-) {
-    if step.with.is_empty() || step.action().is_none() {
-        return;
-    }
-    let given = |rows: &[(&str, &str)]| {
-        rows.iter().find_map(|(name, value)| step.input(name).filter(|text| text.is(value)))
-    };
-    let does = |kinds: &[Kind]| {
-        let mut steps = flow.steps(at).filter(|(other, _)| std::ptr::eq(*other, step));
-        steps.any(|(_, facts)| kinds.iter().any(|&kind| facts.does(kind)))
-    };
-    let tests = does(&[Kind::Test, Kind::Build]);
-    let runs = given(SOFT_RUNS).filter(|_| tests || does(&[Kind::Lint, Kind::Audit]));
-    // A scanner that only prints by default says nothing new with the same in words.
-    let scans = given(SOFT).filter(|_| !step.is("aquasecurity/trivy-action"));
-    let soft = runs.or(scans).or_else(|| by_argument(step));
-    let Some(soft) = soft else { return };
-    let job = &flow.model.jobs[at];
-    let kept = ["sarif", "upload-artifact", "outcome", "steps.", "comment"]
-        .iter()
-        .any(|word| flow.text.get(job.span.range()).is_some_and(|text| text.contains(word)));
-    let waited = flow
-        .jobs()
-        .any(|(other, _)| flow.closures[other].contains(&at) && crate::github::carry::changes(flow, other));
-    if kept || waited {
-        return;
-    }
-    let name =
-        step.uses.as_ref().map_or("the scanner", |(text, _)| text.text.split('@').next().unwrap_or_default());
-    let draft = report
-        .add(flow.file, soft.span, format!("`{name}` is told never to fail, and nothing keeps what it finds"))
-        .severity(if tests { Severity::High } else { Severity::Medium })
-        .hint("let it fail, with a baseline of what is known, or keep its findings as SARIF");
-    match lenient() {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
-}
-
-/// Returns the arguments of an action that checks, if one of them tells it never to fail.
-fn by_argument(step: &Step) -> Option<&Text> {
-    let text = ["args", "options", "flags", "arguments"].iter().find_map(|name| step.input(name))?;
-    let soft = text.text.split_whitespace().any(ways::never_fails);
-    let action = step.action().filter(|_| soft)?.action()?;
-    tools::action(&action, step).kind.checks().then_some(text)
 }
 
 /// Tells whether a target of make is a check, by its name. What the others make, the next command often does without.

@@ -18,7 +18,7 @@ use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
     agents::{Asset, Home, PluginFile},
-    files::joined,
+    files::{is_script, joined},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -165,12 +165,10 @@ fn started_files(repository: &Repository, report: &mut Report<'_>) {
         for named in lines.into_iter().chain(args).filter_map(hooks::scalar) {
             let words = named.text.split(|c: char| c.is_whitespace() || "\"'".contains(c));
             let mut files = words.map(|word| word.trim_start_matches("./")).filter(|word| {
-                let ends =
-                    [".sh", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb"].iter().any(|end| word.ends_with(end));
                 let made = word
                     .split('/')
                     .any(|part| matches!(part, "dist" | "build" | "out" | "node_modules" | "target"));
-                ends && word.contains('/') && !made && is_own(word)
+                is_script(word) && word.contains('/') && !made && is_own(word)
             });
             let Some(path) = files.next() else { continue };
             if !repository.files.exists(path) && has_company(repository, path) {
@@ -253,7 +251,6 @@ fn runs(line: &str) -> impl Iterator<Item = (&str, bool)> {
         .collect();
     (1..words.len()).filter_map(move |at| {
         let word = words[at];
-        let ends = [".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl"].iter().any(|end| word.ends_with(end));
         let own =
             word.strip_prefix("${CLAUDE_SKILL_DIR}/").or_else(|| word.strip_prefix("$CLAUDE_SKILL_DIR/"));
         let word = own.or_else(|| word.strip_prefix("./")).unwrap_or(word);
@@ -261,7 +258,7 @@ fn runs(line: &str) -> impl Iterator<Item = (&str, bool)> {
         let marked = own.is_some() && line.contains(&format!("`{}", words[at]));
         // More options than that, a line of a hostile file has.
         let runs = || is_runner(&words[at.saturating_sub(OPTIONS_MAX)..at]);
-        (ends && told && (marked || runs())).then_some((word, own.is_some()))
+        (is_script(word) && told && (marked || runs())).then_some((word, own.is_some()))
     })
 }
 

@@ -371,7 +371,7 @@ fn by_called(
     (step, facts): (&Step, &StepFacts),
     report: &mut Report<'_>,
 ) {
-    for script in own_scripts::of_step(&repository.files, step, facts) {
+    for script in own_scripts::of_step(&repository.files, &of.0.model.jobs[of.1], step, facts) {
         let Some((file, at)) = script.file.zip(script.text.find("gh run list")) else { continue };
         let source = &repository.files[file];
         let place = (file, source.line_span(source.line(at as u32)));

@@ -134,8 +134,10 @@ fn set_back(repository: &Repository, manifest: &Manifest, scaler: &Scaler, repor
 /// Tells whether a step of a workflow, or a script that it runs, applies an object to a cluster.
 fn is_applied(repository: &Repository, manifest: &Manifest) -> bool {
     repository.github.flows.iter().any(|flow| {
-        flow.jobs().flat_map(|(at, _)| flow.steps(at)).any(|(step, facts)| {
-            let scripts = own_scripts::of_step(&repository.files, step, facts);
+        let mut all =
+            flow.jobs().flat_map(|(at, job)| flow.steps(at).map(move |(step, facts)| (job, step, facts)));
+        all.any(|(job, step, facts)| {
+            let scripts = own_scripts::of_step(&repository.files, job, step, facts);
             let of_script =
                 scripts.iter().any(|script| applies(repository, manifest, &script.facts, &script.text));
             of_script || applies(repository, manifest, facts, step.script())

@@ -74,9 +74,10 @@ struct Text {
 
 fn in_job(repository: &Repository, flow: &Flow, (at, from): (usize, usize), report: &mut Report<'_>) {
     let steps: Vec<(&Step, &StepFacts)> = flow.steps(at).skip(from + 1).collect();
+    let job = &flow.model.jobs[at];
     let texts = |step: &Step, facts: &StepFacts| -> Vec<Text> {
         let own = Text { file: flow.file, text: step.script().to_owned(), own: true };
-        std::iter::once(own).chain(called(repository, step, facts)).collect()
+        std::iter::once(own).chain(called(repository, job, (step, facts))).collect()
     };
     let all: Vec<(&Step, Vec<Text>)> =
         steps.iter().map(|(step, facts)| (*step, texts(step, facts))).collect();
@@ -105,13 +106,17 @@ fn in_job(repository: &Repository, flow: &Flow, (at, from): (usize, usize), repo
 }
 
 /// Tells whether a script of the repository that a step runs asks git for anything.
-pub(super) fn calls_git(repository: &Repository, step: &Step, facts: &StepFacts) -> bool {
-    called(repository, step, facts).any(|script| script.text.contains("git "))
+pub(super) fn calls_git(repository: &Repository, job: &Job, step: (&Step, &StepFacts)) -> bool {
+    called(repository, job, step).any(|script| script.text.contains("git "))
 }
 
 /// Returns the scripts of the repository that a step runs.
-fn called(repository: &Repository, step: &Step, facts: &StepFacts) -> impl Iterator<Item = Text> + use<> {
-    let scripts = own_scripts::of_step(&repository.files, step, facts).into_iter();
+fn called(
+    repository: &Repository,
+    job: &Job,
+    (step, facts): (&Step, &StepFacts),
+) -> impl Iterator<Item = Text> + use<> {
+    let scripts = own_scripts::of_step(&repository.files, job, step, facts).into_iter();
     let files = scripts.filter_map(|script| Some(Text { file: script.file?, text: script.text, own: false }));
     files.chain(substituted(repository, step))
 }

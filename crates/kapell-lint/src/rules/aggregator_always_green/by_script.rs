@@ -29,7 +29,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
         if !handed || !alone || step.condition.is_some() || step.continue_on_error.is_some() {
             continue;
         }
-        let scripts = own_scripts::of_step(&repository.files, step, facts);
+        let scripts = own_scripts::of_step(&repository.files, job, step, facts);
         let Some((file, last)) = scripts.iter().find_map(|script| Some((script.file?, ends_well(script)?)))
         else {
             continue;

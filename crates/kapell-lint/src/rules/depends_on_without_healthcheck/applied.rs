@@ -44,9 +44,9 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in
         repository.github.flows.iter().filter(|flow| !WAITS.iter().any(|word| flow.text.contains(word)))
     {
-        for (job, _) in flow.jobs() {
-            for (step, facts) in flow.steps(job) {
-                let scripts = own_scripts::of_step(&repository.files, step, facts);
+        for (at, job) in flow.jobs() {
+            for (step, facts) in flow.steps(at) {
+                let scripts = own_scripts::of_step(&repository.files, job, step, facts);
                 if scripts.iter().all(|script| !WAITS.iter().any(|word| script.text.contains(word))) {
                     in_step(repository, (flow, step, facts), &migrations, report);
                 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kapell_spec::github::Step;
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::Severity;
 
 use super::{short, ways::speaks};
@@ -42,7 +42,7 @@ pub(super) fn check(
     }
     let name = step.name.as_ref().map_or("", |name| &*name.text);
     if !inner.iter().any(is_request) {
-        return in_called(repository, (step, facts), name, report);
+        return in_called(repository, &flow.model.jobs[at], (step, facts), name, report);
     }
     let Some((command, why)) = never_says_no(name, script, &inner) else { return };
     let line = script[..command.start.min(script.len())].matches('\n').count();
@@ -85,11 +85,12 @@ fn steers_way_back(flow: &Flow, at: usize, step: &Step) -> bool {
 /// The same in a script of the repository that the step runs.
 fn in_called(
     repository: &Repository,
+    job: &Job,
     (step, facts): (&Step, &StepFacts),
     name: &str,
     report: &mut Report<'_>,
 ) {
-    for script in own_scripts::of_step(&repository.files, step, facts) {
+    for script in own_scripts::of_step(&repository.files, job, step, facts) {
         let Some(file) = script.file else { continue };
         let source = &repository.files[file];
         let name = format!("{name} {}", source.name());

@@ -94,7 +94,7 @@ fn at_the_other_end(script: Script<'_>, at: usize) -> Option<Lost> {
     }
     let remote = command.words.last().filter(|word| word.contains(' ')).map(String::as_str);
     let text = remote.or_else(|| handed(script.step.script(), command))?;
-    lost_remotely(text, &commands(text))
+    lost_remotely(text, &commands(text)).map(|(_, lost)| lost)
 }
 
 /// Returns the text that a command is handed: `ssh host << EOF`, and the lines up to `EOF`.
@@ -121,8 +121,9 @@ fn prepares(command: &Command) -> bool {
     done.work.kind == Kind::Build || is_migration(&done)
 }
 
-/// Finds a change whose failure is lost in a script that runs in a shell of another machine, which has no `-e`.
-fn lost_remotely(text: &str, all: &[Command]) -> Option<Lost> {
+/// Finds a change whose failure is lost in a script that runs in a shell of another machine, which has no `-e`, by the number
+/// of its command.
+pub(super) fn lost_remotely(text: &str, all: &[Command]) -> Option<(usize, Lost)> {
     let stops = ["set -e", "set -o errexit", "set -E", "exit 1", "$?", "trap "];
     if stops.iter().any(|word| text.contains(word)) {
         return None;
@@ -153,7 +154,7 @@ fn lost_remotely(text: &str, all: &[Command]) -> Option<Lost> {
     (shrugged || last || over).then(|| {
         let message =
             format!("the failure of `{}` is lost at the other end: the shell there goes on", short(command));
-        Lost::new(Severity::High, message, hint)
+        (index, Lost::new(Severity::High, message, hint))
     })
 }
 
@@ -172,7 +173,7 @@ pub(super) fn remote(
     if step.input("script_stop").is_some_and(|text| text.is("true")) {
         return;
     }
-    let Some(lost) = lost_remotely(&text.text, &commands(&text.text)) else { return };
+    let Some((_, lost)) = lost_remotely(&text.text, &commands(&text.text)) else { return };
     lost.tell(flow, text.span, lenient, report);
 }
 
@@ -210,10 +211,17 @@ fn within(script: Script<'_>, at: usize) -> Option<Lost> {
     shells::shrugged_off(&inner)
 }
 
+/// Tells whether a script of PowerShell or `cmd` looks at what its programs came to. Neither tells capitals from small letters.
+pub(super) fn asks_in_power_shell(script: &str) -> bool {
+    let asks = ["exitcode", "$?", "psnativecommanduseerroractionpreference", "try {", "throw", "errorlevel"];
+    let script = script.to_ascii_lowercase();
+    asks.iter().any(|word| script.contains(word))
+}
+
 /// PowerShell goes on after a program that failed, and the last one decides, or `exit 0`.
 ///
 /// Source: GitHub, "Workflow syntax", section "Exit codes and error action preference".
-fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
+pub(super) fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
     let facts = script.facts;
     let command = &facts.commands[at];
     if command.depth > 0 || command.then != Then::End || !is_check(facts, at) {
@@ -232,17 +240,7 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
             "give each a step of its own, or set `$PSNativeCommandUseErrorActionPreference = $true`",
         ),
     };
-    let asks = [
-        "LASTEXITCODE",
-        "$?",
-        "PSNativeCommandUseErrorActionPreference",
-        "try {",
-        "throw",
-        "ERRORLEVEL",
-        "errorlevel",
-    ];
-    let text = script.step.script();
-    if !power || asks.iter().any(|word| text.contains(word)) {
+    if !power || asks_in_power_shell(script.step.script()) {
         return None;
     }
     let kind =

@@ -29,7 +29,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                     of_kubectl(repository, flow, command, at, report);
                     of_compose(repository, (flow, job, step), command, at, report);
                 }
-                for script in own_scripts::of_step(&repository.files, step, facts) {
+                for script in own_scripts::of_step(&repository.files, &flow.model.jobs[job], step, facts) {
                     let Some(file) = script.file else { continue };
                     for command in &script.facts.commands {
                         let line = repository.files[file].line(command.start as u32);

@@ -6,6 +6,7 @@ use kapell_spec::{
 };
 
 use crate::{
+    files::is_script,
     github::{Flow, StepFacts, script::Command},
     repository::Repository,
     rule::Report,
@@ -137,7 +138,7 @@ fn script(command: &Command) -> Option<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let (folder, name) = path.rsplit_once('/')?;
     let fits =
-        script_like(name) && !folder.is_empty() && !path.starts_with(['/', '.']) && path.chars().all(plain);
+        is_script(name) && !folder.is_empty() && !path.starts_with(['/', '.']) && path.chars().all(plain);
     let built = ["node_modules", "target", "dist", "build", "vendor", "bin", "out", "venv", ".venv", "tmp"];
     (fits && !folder.split('/').any(|part| built.contains(&part))).then_some(path)
 }
@@ -153,7 +154,7 @@ fn tell(
     let below = format!("{folder}/");
     let beside: Vec<&str> = all_paths(repository)
         .filter_map(|file| file.strip_prefix(&*below))
-        .filter(|name| !name.contains('/') && script_like(name))
+        .filter(|name| !name.contains('/') && is_script(name))
         .collect();
     let near = suggest::nearest(name, beside.iter().copied());
     let near = near.or(if let [only] = beside[..] { Some(only) } else { None });
@@ -169,9 +170,4 @@ fn tell(
         )
         .hint(hint)
         .done();
-}
-
-/// Tells whether a name is that of a script, by its ending.
-fn script_like(name: &str) -> bool {
-    [".sh", ".bash", ".py", ".rb", ".mjs", ".js", ".ps1", ".pl"].iter().any(|end| name.ends_with(end))
 }

@@ -18,13 +18,15 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     for flow in &repository.github.flows {
-        for (step, facts) in flow.jobs().flat_map(|(job, _)| flow.steps(job)) {
+        let all =
+            flow.jobs().flat_map(|(at, job)| flow.steps(at).map(move |(step, facts)| (job, step, facts)));
+        for (job, step, facts) in all {
             for command in &facts.commands {
                 let Some(unread) = of_helm(files, command) else { continue };
                 let run = step.run.as_ref().map_or(step.span, |run| run.span);
                 unread.tell((flow.file, line_of(&flow.text, run, &unread.key)), report);
             }
-            for script in own_scripts::of_step(files, step, facts) {
+            for script in own_scripts::of_step(files, job, step, facts) {
                 let Some(file) = script.file else { continue };
                 for unread in script.facts.commands.iter().filter_map(|command| of_helm(files, command)) {
                     let text = &files[file].text;

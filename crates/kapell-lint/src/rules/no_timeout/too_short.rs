@@ -54,7 +54,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
         taken.add(step.script(), &facts.commands, long, |command| {
             (flow.file, flow.script_line(step, command.start, ""))
         });
-        for script in own_scripts::of_step(&repository.files, step, facts) {
+        for script in own_scripts::of_step(&repository.files, job, step, facts) {
             let place = |command: &Command| {
                 let own = script.file.map(|file| (file, Span::new(command.start, command.end)));
                 own.unwrap_or((flow.file, step.name_span()))

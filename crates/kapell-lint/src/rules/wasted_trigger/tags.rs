@@ -106,7 +106,7 @@ pub(super) fn tagger<'a>(
         tags(facts).then(|| (index, Cow::Borrowed(facts), String::new()))
     };
     let called = |(index, (step, facts)): (usize, (&'a Step, &'a StepFacts))| {
-        let scripts = own_scripts::of_step(&repository.files, step, facts);
+        let scripts = own_scripts::of_step(&repository.files, &flow.model.jobs[at], step, facts);
         let script = scripts.into_iter().find(|script| tags(&script.facts))?;
         Some((index, Cow::Owned(script.facts), script.text))
     };
