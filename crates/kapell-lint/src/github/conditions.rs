@@ -144,6 +144,7 @@ impl Scope<'_> {
                 let known = self.compared(left, right).or_else(|| self.compared(right, left)).flatten();
                 let equal = known.or_else(|| self.value(left).loosely_equals(&self.value(right)));
                 let equal = equal.or_else(|| self.result_differs(left, right));
+                let equal = equal.or_else(|| self.is_no_repository(left, right));
                 equal.map_or(Value::UNKNOWN, |equal| (equal == (*comparison == Comparison::Equal)).into())
             }
             NodeKind::Call { function, arguments } => self.call(*function, arguments, node),
@@ -186,6 +187,21 @@ impl Scope<'_> {
             results(left).map(|known| (known, right)).or_else(|| Some((results(right)?, left)))?;
         let NodeKind::Literal(Literal::String(text)) = &other.kind else { return None };
         (!results.iter().any(|known| text.eq_ignore_ascii_case(known))).then_some(false)
+    }
+
+    /// Compares the name of the repository with what the event does not bring: the name has a slash, so it is no number, and
+    /// equals nothing that is empty.
+    ///
+    /// Source: GitHub, "Evaluate expressions in workflows and actions": null is 0, a text that is no number is `NaN`.
+    fn is_no_repository(&self, left: &Node, right: &Node) -> Option<bool> {
+        let names = |node: &Node| {
+            let references = node.references();
+            references.first().is_some_and(|found| {
+                found.whole && found.path.iter().map(|(name, _)| *name).eq(["github", "repository"])
+            })
+        };
+        let other = if names(left) { right } else { Some(left).filter(|_| names(right))? };
+        matches!(self.value(other), Value::Null).then_some(false)
     }
 
     fn texts(&self, node: &Node) -> Option<Texts> {

@@ -48,6 +48,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 if whatever || job_whatever {
                     posted(flow, at, index, step, facts, report);
+                } else if let Some(passed) = let_pass(flow, at, index) {
+                    posted_behind(flow, at, (step, facts), passed, report);
                 }
             }
         }
@@ -103,8 +105,17 @@ const LOOKS: &[&str] = &[
 /// Words that a line has which does not say that all went well, or not for certain.
 const DOUBTS: &[&str] = &["steps.", "failure", "fail", "error", "not ", "whether"];
 
-/// A state of a commit, or a message to people, that says that all went well, after a failure too.
-fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
+/// What a step says of what happened, without looking at it.
+struct Said {
+    /// In words.
+    what: &'static str,
+    /// Whether it is a state that is set, or a record for machines.
+    state: bool,
+    badge: bool,
+}
+
+/// Returns what a step says as a constant: a state of a commit, a record, a badge, or a message to people that all went well.
+fn said(flow: &Flow, at: usize, step: &Step, facts: &StepFacts) -> Option<Said> {
     let whole = flow.text.get(step.span.range()).unwrap_or_default();
     // The condition is known; what counts is what the step itself says.
     let own =
@@ -136,9 +147,20 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     // The constant is what it says, whatever else the action is given.
     let constant = given(step, facts) || badge;
     if !(state || claim || records) || !constant && looks_at_results(&lower) {
-        return;
+        return None;
     }
-    let state = state || records;
+    let what = match (records, state || records) {
+        _ if badge => "makes a badge that says that all went well,",
+        (true, _) => "records that all went well,",
+        (_, true) => "sets the state `success`",
+        _ => "tells people that all went well",
+    };
+    Some(Said { what, state: state || records, badge })
+}
+
+/// A state of a commit, or a message to people, that says that all went well, after a failure too.
+fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
+    let Some(Said { what, state, badge }) = said(flow, at, step, facts) else { return };
     // Something before it must be able to fail.
     let fails = |facts: &StepFacts| {
         facts
@@ -153,12 +175,7 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     if !before {
         return;
     }
-    let what = match (records, state) {
-        _ if badge => "makes a badge that says that all went well,",
-        (true, _) => "records that all went well,",
-        (_, true) => "sets the state `success`",
-        _ => "tells people that all went well",
-    };
+    let job = &flow.model.jobs[at];
     let draft = report
         .add(
             flow.file,
@@ -172,6 +189,53 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
             "do it only `if: success()`, or take what it says from `${{ job.status }}` or `needs.*.result`",
         );
     if state && !badge { draft.severity(Severity::High).done() } else { draft.done() }
+}
+
+/// Returns the check that may fail without its job, if a step comes after it and no other check stands between the two: what
+/// that step says, it says of this check.
+///
+/// Source: GitHub, "Workflow syntax", `jobs.<job_id>.steps[*].continue-on-error`: the job passes when the step fails.
+fn let_pass(flow: &Flow, at: usize, index: usize) -> Option<&Step> {
+    let job = &flow.model.jobs[at];
+    let plain = |step: &Step| step.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
+    let checks =
+        |facts: &StepFacts| facts.works.iter().any(|done| done.work.kind.checks()) || facts.runs_own_script();
+    let lenient = |step: &Step| step.continue_on_error.as_ref().is_some_and(|text| text.is("true"));
+    if !plain(&job.steps[index]) || !job.needs.is_empty() {
+        return None;
+    }
+    let mut before = flow.steps(at).take(index).filter(|(_, facts)| checks(facts)).map(|(step, _)| step);
+    let first = before.next().filter(|step| lenient(step))?;
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let asked =
+        |step: &Step| step.id.as_ref().is_some_and(|id| text.contains(&format!("steps.{}.", id.text)));
+    (!asked(first) && before.all(|step| lenient(step) && !asked(step))).then_some(first)
+}
+
+/// A state that says that all went well, behind a check that may fail without anybody asking.
+fn posted_behind(
+    flow: &Flow,
+    at: usize,
+    (step, facts): (&Step, &StepFacts),
+    passed: &Step,
+    report: &mut Report<'_>,
+) {
+    let Some(Said { what, .. }) = said(flow, at, step, facts).filter(|said| said.state && !said.badge) else {
+        return;
+    };
+    let job = &flow.model.jobs[at].id.text;
+    let check = passed.name.as_ref().map_or("a check", |name| &name.text);
+    let id = passed.id.as_ref().map_or("ID", |id| &id.text);
+    report
+        .add(
+            flow.file,
+            step.name_span(),
+            format!("`{job}` {what} though `{check}` may have failed: the job goes on behind it"),
+        )
+        .severity(Severity::High)
+        .also(flow.file, passed.name_span(), "may fail")
+        .hint(format!("take the state from `steps.{id}.outcome`"))
+        .done();
 }
 
 /// Tells whether a step looks at what happened, or says what it says with a doubt.

@@ -110,8 +110,11 @@ impl<'a> Shared<'a> {
                     let runs = || !own || self.worlds(job).any(|world| happens(flow, world, job, step));
                     let works = facts.works.iter().filter(|done| done.work.kind.delivers());
                     let mut kinds = works.map(|done| (done.work.kind, left_behind(done)));
-                    let graver = |(_, weight): &(Kind, Severity)| {
-                        found.as_ref().is_none_or(|(.., known)| weight > known)
+                    // Of what weighs the same, that which leaves something running half changed says more.
+                    let graver = |(kind, weight): &(Kind, Severity)| {
+                        found.as_ref().is_none_or(|(_, other, _, known)| {
+                            (weight, *kind == Kind::Deploy) > (known, *other == Kind::Deploy)
+                        })
                     };
                     if let Some((kind, weight)) = kinds.find(graver).filter(|_| runs()) {
                         let span = if own { step.span } else { flow.job_span(job) };

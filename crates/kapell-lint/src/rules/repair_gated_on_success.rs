@@ -21,6 +21,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, StepFacts, aggregate, carry,
+    facts::is_migration,
     script::{Command, Then},
     tools::{self, Kind},
 };
@@ -140,8 +141,12 @@ fn rollback(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(awaited) = flow.jobs().position(|(_, job)| job.id.text.eq_ignore_ascii_case(need)) else {
         return;
     };
+    // A way back for what runs takes back no schema.
+    let text = flow.text.get(job.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let of_data = ["migrat", "database", "schema", "snapshot"].iter().any(|word| text.contains(word));
+    let counts = |first: usize| carry::changes(flow, first) && (of_data || !only_migrates(flow, first));
     // What may fail between the change and the job that is looked at.
-    let changed = |up: usize| flow.closures[up].iter().any(|&first| carry::changes(flow, first));
+    let changed = |up: usize| flow.closures[up].iter().any(|&first| counts(first));
     let Some(&between) = flow.closures[awaited].iter().find(|&&up| changed(up)) else { return };
     let between = &flow.model.jobs[between].id;
     report
@@ -156,6 +161,14 @@ fn rollback(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .also(flow.file, between.span, "may fail first")
         .hint("ask for `failure()`, or for a result other than `success`")
         .done();
+}
+
+/// Tells whether a job changes nothing but the schema of a database.
+fn only_migrates(flow: &Flow, at: usize) -> bool {
+    let works = flow.facts[at].iter().flat_map(|facts| &facts.works);
+    let mut changes = works.filter(|done| done.work.kind.mutates()).peekable();
+    changes.peek().is_some()
+        && changes.all(|done| is_migration(done) || done.text.to_ascii_lowercase().contains("migrat"))
 }
 
 /// A step takes back what its job has deployed, and runs when that went well.

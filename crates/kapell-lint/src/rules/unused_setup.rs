@@ -14,7 +14,10 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::github::{Step, Text};
+use kapell_spec::{
+    finding::Span,
+    github::{Step, Text},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/unused-setup.md`.
@@ -81,56 +84,8 @@ fn beside(flow: &Flow, step: &Step) -> Option<String> {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        for (at, job) in flow.jobs() {
-            let mut told = false;
-            for (index, (step, facts)) in flow.steps(at).enumerate() {
-                let found = facts.actions.iter().find_map(|name| SETUPS.iter().find(|row| row.0 == name));
-                let Some((action, programs)) = found.filter(|_| !told) else { continue };
-                if !facts.works.iter().all(|done| matches!(done.work.kind, Kind::Setup | Kind::Trivial))
-                    || job.container
-                {
-                    continue;
-                }
-                let also: Vec<&str> = facts
-                    .actions
-                    .iter()
-                    .filter_map(|name| SETUPS.iter().find(|row| row.0 == name))
-                    .flat_map(|row| row.1.iter().copied())
-                    .chain(programs.iter().copied())
-                    .collect();
-                let asked = step.id.as_ref().is_some_and(|id| {
-                    let read = format!("steps.{}.", id.text);
-                    flow.text.contains(&read)
-                });
-                if asked || used(flow, at, index, &also) || in_package(repository, flow, (at, index), &also) {
-                    continue;
-                }
-                told = true;
-                let span = step.name.as_ref().map_or_else(
-                    || step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
-                    |name| name.span,
-                );
-                let draft = report
-                    .add(
-                        flow.file,
-                        span,
-                        format!("`{}` sets up `{action}` and nothing in it uses that", job.id.text),
-                    )
-                    .spares(cost::sooner(
-                        &repository.github,
-                        flow,
-                        repository.timings.as_ref(),
-                        at,
-                        facts.seconds(),
-                    ))
-                    .hint("drop the step");
-                let said = intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"])
-                    .or_else(|| beside(flow, step));
-                match said {
-                    Some(comment) => draft.explained(comment).done(),
-                    None => draft.done(),
-                }
-            }
+        for (at, _) in flow.jobs() {
+            setups(repository, flow, at, report);
             tools(repository, flow, at, report);
             installed::check(repository, flow, at, report);
             targets::check(repository, flow, at, report);
@@ -139,6 +94,63 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             fetched::download(flow, at, report);
         }
     }
+}
+
+/// Something that a job sets up and that nothing uses.
+struct Unused {
+    action: &'static str,
+    span: Span,
+    seconds: u32,
+    /// What says why it is there.
+    said: Option<String>,
+}
+
+/// Tells of what a job sets up in vain: one finding, and a note where all of it is explained.
+fn setups(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let all = (0..flow.model.jobs[at].steps.len()).filter_map(|index| unused(repository, flow, (at, index)));
+    let (noted, told): (Vec<Unused>, Vec<Unused>) = all.partition(|unused| unused.said.is_some());
+    let (Some(first), rest) = (told.first().or(noted.first()), told.get(1..).unwrap_or_default()) else {
+        return;
+    };
+    let (job, action) = (&flow.model.jobs[at].id.text, first.action);
+    let seconds = first.seconds + rest.iter().map(|unused| unused.seconds).sum::<u32>();
+    let hint = if rest.is_empty() { "drop the step" } else { "drop the steps" };
+    let mut draft = report
+        .add(flow.file, first.span, format!("`{job}` sets up `{action}` and nothing in it uses that"))
+        .spares(cost::sooner(&repository.github, flow, repository.timings.as_ref(), at, seconds))
+        .hint(hint);
+    for other in rest {
+        draft = draft.also(flow.file, other.span, format!("nor does anything use `{}`", other.action));
+    }
+    match &first.said {
+        Some(comment) => draft.explained(comment.clone()).done(),
+        None => draft.done(),
+    }
+}
+
+/// Returns what a step sets up, if nothing behind it uses that.
+fn unused(repository: &Repository, flow: &Flow, (at, index): (usize, usize)) -> Option<Unused> {
+    let (step, facts) = (&flow.model.jobs[at].steps[index], flow.facts[at].get(index)?);
+    let of = |name: &String| SETUPS.iter().find(|row| row.0 == name);
+    let &(action, programs) = facts.actions.iter().find_map(of)?;
+    let only = facts.works.iter().all(|done| matches!(done.work.kind, Kind::Setup | Kind::Trivial));
+    if !only || flow.model.jobs[at].container {
+        return None;
+    }
+    let rows = facts.actions.iter().filter_map(of).flat_map(|row| row.1.iter().copied());
+    let programs: Vec<&str> = rows.chain(programs.iter().copied()).collect();
+    let asked = step.id.as_ref().is_some_and(|id| flow.text.contains(&format!("steps.{}.", id.text)));
+    if asked || used(flow, at, index, &programs) || in_package(repository, flow, (at, index), &programs) {
+        return None;
+    }
+    let uses = || step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+    let said = intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"]);
+    Some(Unused {
+        action,
+        span: step.name.as_ref().map_or_else(uses, |name| name.span),
+        seconds: facts.seconds(),
+        said: said.or_else(|| beside(flow, step)),
+    })
 }
 
 /// An emulator of other processors is set up, and every image is built for the runner's own.
