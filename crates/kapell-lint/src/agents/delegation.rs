@@ -1,6 +1,6 @@
 //! Which agent hands work to which.
 
-mod bans; // what a sentence forbids
+mod bans; // what a sentence forbids, and what ends it
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -258,6 +258,7 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
     // How many at once is no bound on how often, nor does it bound anything to wait for an answer.
     let together = |text: String| {
         let text = text.replace("wait until", "wait for").replace("waits until", "waits for");
+        let text = bans::without_verdicts(&text);
         // What comes back to whoever started it is an answer, and ends no circle.
         let text = ["whoever", "the one that", "your caller", "the caller", "who called"]
             .iter()

@@ -222,6 +222,21 @@ const SHAPES: &[(&str, &[&str])] = &[
     ("", &["invoke_model", "converse_stream", "chat_completion", "chatCompletion", "acompletion"]),
 ];
 
+/// Ends of addresses behind which a model answers, as OpenAI's and all that are made like it have them.
+const MODEL_PATHS: &[&str] = &["/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
+
+/// Tells whether a call posts to such an address, whatever client it goes through.
+fn posts_to_model(unit: &Unit, call: Id, name: &str) -> bool {
+    if name != "post" {
+        return false;
+    }
+    let address = unit.args(call).first().map(|arg| arg.value);
+    address.is_some_and(|id| {
+        let path = unit.text(id).trim_matches(['"', '\'', '`']);
+        unit.kind(id) == "string" && MODEL_PATHS.iter().any(|end| path.ends_with(end))
+    })
+}
+
 /// Tells whether a call has the form of one to a model, though where its object comes from cannot be seen.
 fn of_shape(unit: &Unit, whole: &str, name: &str) -> Option<Service> {
     let object = whole.strip_suffix(name)?.strip_suffix('.')?;
@@ -310,6 +325,9 @@ fn of_words(unit: &Unit, call: Id) -> Option<Service> {
     let plain = unit.callee_name(call);
     if let Some(service) = of_shape(unit, unit.text(callee), plain) {
         return Some(service);
+    }
+    if posts_to_model(unit, call, plain) {
+        return Some(Service::Model);
     }
     let name = plain.to_ascii_lowercase();
     let whole = without_types(unit.text(callee)).to_ascii_lowercase();

@@ -66,7 +66,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         for each in unit.syntax.of_kind(LOOPS) {
             let Some((call, what)) = waited(&methods, unit, each) else { continue };
-            if !independent(unit, each, call) {
+            if !independent(unit, each, call) || rewrites(&methods, unit, call) {
                 continue;
             }
             let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
@@ -92,6 +92,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             draft.done();
         }
     }
+}
+
+/// Calls that read a file whole, and such that write one.
+const READS: &[&str] = &["read_text", "read_bytes", "readFile", "readFileSync", "load"];
+const WRITES: &[&str] = &["write_text", "write_bytes", "writeFile", "writeFileSync", "dump"];
+
+/// Tells whether what is called for each item reads a file and writes one: it may go on with what it left for the item before.
+fn rewrites(methods: &Methods<'_>, unit: &Unit, call: Id) -> bool {
+    let own = unit.called(call).map(|function| (unit, function));
+    let Some((other, function)) = own.or_else(|| methods.exported(unit, call)) else { return false };
+    let calls =
+        |names: &[&str]| other.calls_in(function).any(|call| names.contains(&other.callee_name(call)));
+    calls(WRITES) && calls(READS)
 }
 
 /// Finds the awaited call of a model or an agent that stands in this loop, and in no inner one or function.

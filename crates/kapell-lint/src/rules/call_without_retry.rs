@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use kapell_view::audit::{Confidence, Severity};
 
-use super::call_without_timeout;
+use super::{call_without_timeout, loop_without_end};
 use crate::{
     code::{Id, Service, Transport, Unit, libraries, modules::Modules, retries, service},
     repository::{Depth, Repository},
@@ -46,7 +46,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let mentioned = || *mentioned.get_or_init(|| retries::mentioned(unit));
         let covered = |call| matches!(service::of_call(unit, call), Some(Service::Http(by)) if everywhere.contains(&by));
         let again = |call| covered(call) || mentioned() && retries::retried(unit, call);
-        let alone = |call| !again(call) && !caller_retries((repository, &modules), unit, call);
+        let alone =
+            |call| !again(call) && !loops(unit, call) && !caller_retries((repository, &modules), unit, call);
         let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| alone(call)));
         let mut found = unit.calls().filter_map(|call| Some((call, told(call)?)));
         let Some((first, (message, hint))) = found.next() else { continue };
@@ -56,6 +57,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         draft.done();
     }
+}
+
+/// Tells whether a loop tries a call again until it works, or what a client that it makes is asked. One that nothing ends is told
+/// of by itself.
+fn loops(unit: &Unit, call: Id) -> bool {
+    let asks =
+        |other: Id| other == call || unit.callee_path(other).is_some_and(|path| path.built == Some(call));
+    let mut tried =
+        unit.syntax.of_kind(&["while_statement"]).filter_map(|each| loop_without_end::tries(unit, each));
+    tried.any(|(_, inner)| unit.calls_in(inner).any(asks))
 }
 
 /// Tells whether a function of another file that calls the one around a call tries again: its own words say so.

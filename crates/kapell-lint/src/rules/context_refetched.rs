@@ -105,20 +105,29 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let asks =
         |what: &str| EACH.iter().any(|start| what.starts_with(start)) && !what.contains(['<', '{', '[']);
     let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
-    // Few texts have any: only then it is looked up who is told so.
-    let asking: Vec<Span> = document
+    // Few texts have any: only then it is looked up who is told so. What stands in a list within is for the items there.
+    let innermost = |mark: Span| {
+        let items = document.items.iter().filter(|item| inside(item.span, mark));
+        Some((
+            mark,
+            items.map(|item| item.span).max_by_key(|item| (item.start, std::cmp::Reverse(item.end)))?,
+        ))
+    };
+    let asking: Vec<(Span, Span)> = document
         .marks
         .iter()
         .filter(|mark| mark.code && (asks(said(mark.span)) || is_fetched(text, mark.span)))
-        .map(|mark| mark.span)
+        .filter_map(|mark| innermost(mark.span))
         .collect();
     for item in document.items.iter().filter(|_| asking.len() > 1) {
-        if !asking.iter().any(|&mark| inside(item.span, mark)) {
+        let own: Vec<Span> =
+            asking.iter().filter(|(_, of)| *of == item.span).map(|(mark, _)| *mark).collect();
+        if own.is_empty() {
             continue;
         }
         // Lines of steps that are nothing else were looked at before.
         let stepped = steps.iter().any(|step| !step.agents.is_empty() && inside(step.span, item.span))
-            && asking.iter().filter(|&&mark| inside(item.span, mark)).all(|&mark| heads_line(text, mark));
+            && own.iter().all(|&mark| heads_line(text, mark));
         let named = asset.references.iter().any(|reference| {
             reference.names == Names::Agent
                 && reference.strength >= Strength::Strong
@@ -127,7 +136,7 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
         if stepped || !(named || is_numbered_agent(&text[item.span.range()])) {
             continue;
         }
-        for &mark in asking.iter().filter(|&&mark| inside(item.span, mark)) {
+        for mark in own {
             asked.entry((item.list, said(mark))).or_default().push(mark);
         }
     }

@@ -8,6 +8,7 @@ mod turns; // an agent's own loop
 
 use kapell_view::audit::{Confidence, Severity};
 
+pub(super) use self::again::tries;
 use crate::{
     code::service::Methods,
     repository::{Depth, Repository},

@@ -7,7 +7,7 @@ use crate::{
     agents::Asset,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
-    rules::hook_fan_out,
+    rules::{hook_fan_out, result_in_template},
 };
 
 /// See `docs/rules/masked-check.md`.
@@ -78,20 +78,27 @@ fn of(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     let masked: Vec<Span> = all.iter().filter(is_masked).copied().collect();
     let Some(last) = masked.last() else { return };
     let said: Vec<&str> = masked.iter().map(|span| &lower[span.range()]).collect();
-    let Some(relied) = relies(lower, last.end as usize, &said) else { return };
+    // A report that says that they passed counts on it as well.
+    let reported = || result_in_template::first_said(asset, text).filter(|line| line.start > last.end);
+    let asked = relies(lower, last.end as usize, &said);
+    let Some(relied) = asked.or_else(reported) else { return };
     // A check that can fail decides as well.
     let fails = |span: &&Span| span.start > last.end && span.end < relied.start && !is_masked(span);
     if all.iter().any(|span| fails(&span)) {
         return;
     }
     let Some((first, rest)) = masked.split_first() else { return };
-    let message = format!("`{}` cannot fail, and what is published next counts on it", &text[first.range()]);
+    let (what, where_to) = match asked {
+        Some(_) => ("what is published next counts on it", "asks here whether they succeeded"),
+        None => ("the report says that all went well", "says here that they succeeded"),
+    };
+    let message = format!("`{}` cannot fail, and {what}", &text[first.range()]);
     let mut draft =
         report.add(asset.file, *first, message).hint("let it fail: drop what stands behind the command");
     for span in rest {
         draft = draft.also(asset.file, *span, "nor can this one");
     }
-    draft.also(asset.file, relied, "asks here whether they succeeded").done();
+    draft.also(asset.file, relied, where_to).done();
 }
 
 /// Finds the checks that are told to run, in marks and in blocks of a shell: suites, builds that are masked, and what is called

@@ -209,6 +209,7 @@ const ORDERED: &[&str] = &[
     "before the next",
     "before moving",
     "next task",
+    "check again",
 ];
 
 /// Things that are worked off in order: what one does, the next one finds.
@@ -313,7 +314,8 @@ fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
             let disturbs = changes(&text[start..near])
                 || what.iter().any(|word| IN_CODE.iter().any(|start| word.starts_with(start)))
                     && starts_editor(repository, asset, start..near);
-            if !is_ordered(&text[section]) && !is_sorted(before) && !disturbs {
+            let back = || starts_back(repository, asset, start..near);
+            if !is_ordered(&text[section]) && !is_sorted(before) && !disturbs && !back() {
                 found.push(Span::new(start, start + line.trim_end().len()));
             }
         }
@@ -366,6 +368,18 @@ fn starts_editor(repository: &Repository, asset: &Asset, near: std::ops::Range<u
         let own = agent.text("isolation").is_some_and(|isolation| isolation.text == "worktree");
         !own && agent.items("tools").iter().any(|tool| matches!(&*tool.text, "Edit" | "MultiEdit"))
     })
+}
+
+/// Tells whether the one that is started starts the one that starts it: that is a circle, and no work to be spread.
+fn starts_back(repository: &Repository, asset: &Asset, near: std::ops::Range<usize>) -> bool {
+    let here = asset.references.iter().filter(|reference| {
+        reference.names == Names::Agent && near.contains(&(reference.span.start as usize))
+    });
+    here.filter_map(|reference| match repository.agents.resolve(asset, reference) {
+        Resolved::Found(id) => Some(&repository.agents[id]),
+        _ => None,
+    })
+    .any(|agent| agent.firm(Names::Agent).any(|reference| reference.name == asset.name))
 }
 
 /// Tells whether a text starts an agent of a kind: `start an Explore agent`.

@@ -39,9 +39,46 @@ pub(super) fn without_others(lower: &str, name: &str) -> String {
     kept
 }
 
+/// Verbs of somebody who is content, as they begin.
+const CONTENT: &[&str] =
+    &["approv", "accept", "agree", "satisf", "content", "happy", "sign", "clear", "pleased"];
+
+/// Returns a text in small letters in which nobody goes on `until it approves`: whether an agent is content bounds nothing, for it may
+/// never be.
+pub(super) fn without_verdicts(lower: &str) -> String {
+    let (mut kept, mut at) = (String::with_capacity(lower.len()), 0);
+    for (found, word) in lower.match_indices("until ") {
+        let clause = lower[found + word.len()..].split(['.', ';', ',', '(', '\n']).next().unwrap_or_default();
+        let mut words = clause.split_whitespace().take(5);
+        let who = words.next().unwrap_or_default();
+        let agent = matches!(who, "it" | "they" | "he" | "she")
+            || clause.starts_with("the ") && clause.contains(" agent ");
+        if agent && words.any(|word| CONTENT.iter().any(|known| word.starts_with(known))) {
+            kept.push_str(&lower[at..found]);
+            kept.push_str("when ");
+            at = found + word.len();
+        }
+    }
+    kept.push_str(&lower[at..]);
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_is_no_bound() {
+        let bounded = |text: &str| without_verdicts(text).contains("until");
+        assert!(
+            !bounded("have it approve the draft. repeat until it approves.")
+                && !bounded("until it is satisfied")
+        );
+        assert!(!bounded("go on until the `critic` agent accepts it"));
+        assert!(
+            bounded("until the tests pass") && bounded("until it is green") && bounded("until i approve it")
+        );
+    }
 
     #[test]
     fn a_ban_of_something_else_is_left_out() {

@@ -26,7 +26,7 @@ fn endless_process(unit: &Unit, call: Id) -> Option<&'static str> {
             unit.keyword(call, "timeout").is_none() && !unit.has_splat(call)
         }
         "subprocess.Popen" | "asyncio.create_subprocess_exec" => {
-            let around = unit.text(unit.function_of(call)).to_ascii_lowercase();
+            let around = around_others(unit, call).to_ascii_lowercase();
             let waits = [".wait()", ".communicate("].iter().any(|wait| around.contains(wait));
             let ends = ["timeout", "wait_for", ".kill(", ".terminate(", "poll("];
             waits && !ends.iter().any(|end| around.contains(end))
@@ -66,6 +66,28 @@ fn endless_process(unit: &Unit, call: Id) -> Option<&'static str> {
         return None;
     }
     programs::agent(unit, call)
+}
+
+/// Calls that start a program and wait for it themselves: a limit that they are given is for that program alone.
+const WHOLE: &[&str] =
+    &["subprocess.run", "subprocess.call", "subprocess.check_call", "subprocess.check_output"];
+
+/// Returns the text of the function around a call, without other programs that are started there and waited for at once.
+fn around_others(unit: &Unit, call: Id) -> String {
+    let function = unit.function_of(call);
+    let whole = unit.text(function);
+    let (from, mut kept, mut at) = (unit.span(function).start as usize, String::new(), 0);
+    for other in unit.calls_in(function) {
+        let known = unit.callee_path(other).is_some_and(|path| WHOLE.contains(&&*path.text));
+        let span = unit.span(other);
+        let (start, end) = (span.start as usize - from, span.end as usize - from);
+        if known && start >= at {
+            kept.push_str(whole.get(at..start).unwrap_or_default());
+            at = end;
+        }
+    }
+    kept.push_str(whole.get(at..).unwrap_or_default());
+    kept
 }
 
 /// Functions of the agents' own kits that work until they are done.

@@ -137,7 +137,7 @@ pub(super) fn holds(unit: &Unit, each: Id) -> bool {
 }
 
 /// Finds the `try` of an endless loop that leaves it where all goes well, and in no other case; with its body.
-fn tries(unit: &Unit, each: Id) -> Option<(Id, Id)> {
+pub(in crate::rules) fn tries(unit: &Unit, each: Id) -> Option<(Id, Id)> {
     let body = unit.syntax.child(each, "body").filter(|_| holds(unit, each))?;
     let attempt = unit.syntax.children(body).find(|&id| unit.kind(id) == "try_statement")?;
     let inner = unit.syntax.child(attempt, "body")?;

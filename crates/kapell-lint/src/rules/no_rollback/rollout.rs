@@ -74,9 +74,19 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             "{} steps change what runs in production, and none looks whether it runs or says what to do if it does not",
             changes.len()
         );
-        let mut draft = report.add(asset.file, *first, message).severity(Severity::Medium).hint(
-            "wait for each (`kubectl rollout status`), and say how to go back (`kubectl rollout undo`)",
-        );
+        let cluster = changes.iter().all(|span| {
+            let said = file.text[span.range()].trim_matches('`');
+            ["kubectl ", "helm "].iter().any(|program| said.starts_with(program))
+        });
+        let hint = match cluster {
+            true => {
+                "wait for each (`kubectl rollout status`), and say how to go back (`kubectl rollout undo`)"
+            }
+            false => {
+                "look after each whether all is well, and say how to go back: a backup of the tables, the version before"
+            }
+        };
+        let mut draft = report.add(asset.file, *first, message).severity(Severity::Medium).hint(hint);
         for span in rest {
             draft = draft.also(asset.file, *span, "the one before may have failed by now");
         }
@@ -96,7 +106,7 @@ fn cares(lower: &str) -> bool {
     })
 }
 
-/// Finds the commands in marks, each in an item of its own of a numbered list, that change what runs on a cluster.
+/// Finds the commands in marks, each in an item of its own of a numbered list, that change what runs in production.
 fn changes(asset: &Asset, text: &str) -> Vec<Span> {
     let document = &asset.definition.document;
     let ordered: Vec<Span> =
@@ -113,7 +123,35 @@ fn changes(asset: &Asset, text: &str) -> Vec<Span> {
     found.into_iter().map(|(_, span)| span).collect()
 }
 
-/// Tells whether a command changes what runs on a cluster, and does not wait for it.
+/// Commands that change the tables of a database for good.
+const MIGRATES: &[&str] = &[
+    "prisma migrate deploy",
+    "artisan migrate",
+    "db:migrate",
+    "alembic upgrade",
+    "manage.py migrate",
+    "flyway migrate",
+    "liquibase update",
+    "goose up",
+    "dbmate up",
+    "migrate:latest",
+    "migration:run",
+    "drizzle-kit migrate",
+    "atlas migrate apply",
+    "sqlx migrate run",
+    "diesel migration run",
+    "ecto.migrate",
+    "migrations:migrate",
+];
+
+/// Orders to a database after which something is gone or another.
+const STATEMENTS: &[&str] = &["drop table", "alter table", "truncate ", "delete from", "drop column"];
+
+/// Tells whether a command changes what runs in production, and does not wait until it does: a cluster, a database, all machines at
+/// once.
+///
+/// Source: <https://fly.io/docs/launch/deploy>, "Deployment strategy": `immediate` replaces all machines without waiting for
+/// health checks.
 fn is_change(command: &Command) -> bool {
     let words = command.inner();
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
@@ -121,9 +159,19 @@ fn is_change(command: &Command) -> bool {
     let changes = match command.program() {
         "kubectl" => has(&["apply"]) || has(&["set"]) && has(&["image", "env"]) || has(&["restart"]),
         "helm" => has(&["upgrade", "install"]),
-        _ => false,
+        "flyctl" | "fly" => has(&["deploy"]) && has(&["immediate", "--detach", "--strategy=immediate"]),
+        "psql" | "mysql" | "mariadb" | "sqlite3" => {
+            words.iter().any(|word| STATEMENTS.iter().any(|start| word.to_ascii_lowercase().contains(start)))
+        }
+        _ => is_migration(command),
     };
     changes && !dry
+}
+
+/// Tells whether a command migrates a database.
+fn is_migration(command: &Command) -> bool {
+    let line = command.words.join(" ");
+    MIGRATES.iter().any(|migrates| line.contains(migrates))
 }
 
 /// Returns the texts, in small letters, of the scripts of the repository that a command names in marks.
