@@ -1,13 +1,14 @@
 //! How long jobs take, and the longest path through them.
 //!
-//! Times are priors of [`super::tools`], or durations that were recorded. Times are seconds.
+//! Times are priors of [`super::tools`], what comments at the heads of jobs say, or durations that were recorded. Times are
+//! seconds.
 
 use std::collections::BTreeMap;
 
-use kapell_spec::github::Job;
+use kapell_spec::{finding::Span, github::Job};
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Github, world::World};
+use super::{Flow, Github, intent, world::World};
 
 /// Recorded durations of jobs, in the shape of `gh run view --json workflowName,jobs`: one run or a list of runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -213,13 +214,41 @@ fn durations_within(github: &Github, flow: &Flow, lengths: &Lengths, depth: usiz
             let inner = durations_within(github, called, &lengths.within(job), depth + 1);
             longest(called, &inner, &|_, _| true).0
         }
-        _ => lengths.job(job).unwrap_or_else(|| match job.uses.is_some() {
+        _ => lengths.job(job).or_else(|| said(flow, job)).unwrap_or_else(|| match job.uses.is_some() {
             true => 120,
             // Ten seconds to find and start a runner.
             false => 10 + flow.facts[index].iter().map(super::StepFacts::seconds).sum::<u32>(),
         }),
     };
     flow.jobs().map(of).collect()
+}
+
+/// Returns how long a job takes, in seconds, by a comment at its head: `# takes ~12 min`.
+fn said(flow: &Flow, job: &Job) -> Option<u32> {
+    if flow.model.comments.is_empty() {
+        return None;
+    }
+    let head = Span { start: job.id.span.start, ..job.span };
+    minutes(&intent::comments(flow, head, 2)).map(|minutes| minutes * 60)
+}
+
+/// The longest that a job of a hosted runner may take, in minutes.
+///
+/// Source: GitHub, "Actions limits": six hours.
+const MINUTES_MAX: u32 = 360;
+
+/// Reads how many minutes something takes, if a text says so and means no limit: `takes about 12 minutes`.
+fn minutes(text: &str) -> Option<u32> {
+    let lower = text.to_ascii_lowercase();
+    let mut words = lower.split_whitespace();
+    words.find(|word| matches!(*word, "takes" | "take"))?;
+    let mut words = words.skip_while(|word| matches!(*word, "about" | "around" | "roughly" | "some" | "~"));
+    let number = words.next()?.trim_start_matches('~');
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = if digits == number.len() { words.next()? } else { &number[digits..] };
+    let unit = unit.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let minutes = number[..digits].parse().ok().filter(|minutes| (1..=MINUTES_MAX).contains(minutes));
+    minutes.filter(|_| matches!(unit, "min" | "mins" | "minutes" | "m"))
 }
 
 /// Returns the length of the longest path and the jobs on it, over those edges of `needs` that `kept` keeps.
@@ -402,6 +431,22 @@ mod tests {
 
     fn run(jobs: &[String]) -> String {
         format!(r#"{{"jobs":[{}]}}"#, jobs.join(","))
+    }
+
+    #[test]
+    fn minutes_are_read_where_they_are_no_limit() {
+        let said = ["Takes ~12 min because", "it takes about 12 minutes.", "takes 12m", "take 12 mins,"];
+        assert!(said.iter().all(|text| minutes(text) == Some(12)));
+        let not = [
+            "takes up to 12 minutes",
+            "takes 12 s",
+            "12 min",
+            "takes 0 min",
+            "takes ages",
+            "takes",
+            "takes é",
+        ];
+        assert!(not.iter().all(|text| minutes(text).is_none()));
     }
 
     #[test]

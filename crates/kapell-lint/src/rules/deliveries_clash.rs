@@ -1,6 +1,7 @@
 //! Two workflows deliver to one place: the later one takes away what the other brought, or fails.
 
 mod branch; // of pages
+mod forced; // pushes that take the place of what came meanwhile
 mod resets; // what another workflow takes away
 
 use kapell_spec::{
@@ -31,7 +32,9 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     buckets(repository, report);
-    branch::check(repository, report);
+    let brought = branch::brought(repository);
+    branch::check(&brought, report);
+    forced::check(repository, &brought, report);
     packages(repository, report);
     resets::check(repository, report);
 }

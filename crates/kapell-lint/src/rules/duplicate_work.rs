@@ -281,6 +281,53 @@ fn is_same((_, _, one, other): &Twice<'_>) -> bool {
     one == other || !cover(&one) && !cover(&other)
 }
 
+/// Tells whether a job does nothing but one check, and what has to come before it.
+fn does_nothing_else((flow, job, step): &At<'_>) -> bool {
+    let prepares = |kind: Kind| {
+        matches!(kind, Kind::Trivial | Kind::Checkout | Kind::Setup | Kind::Install | Kind::Cache)
+    };
+    let own = |index: usize, kind: Kind| index == *step && matches!(kind, Kind::Lint | Kind::Test);
+    let mut steps = flow.steps(*job).enumerate();
+    let only = steps.all(|(index, (_, facts))| {
+        facts.works.iter().all(|done| prepares(done.work.kind) || own(index, done.work.kind))
+    });
+    let checks = flow.facts[*job][*step].works.iter().filter(|done| own(*step, done.work.kind));
+    only && checks.count() == 1
+}
+
+/// What one of two workflows does for nothing.
+struct Wasted<'a> {
+    twice: Vec<Twice<'a>>,
+    /// Whether it is the second workflow that adds nothing.
+    swap: bool,
+    /// Whether the checks are the same to the letter, where there is but one.
+    same: bool,
+}
+
+/// Decides whether checks that two workflows have in common are worth a word: half of the smaller one, all of it, or a whole job.
+fn wasted<'a>(left: &Checks<'a>, right: &Checks<'a>, mut twice: Vec<Twice<'a>>) -> Option<Wasted<'a>> {
+    let total: u32 = twice.iter().map(|found| found.0).sum();
+    // The smaller workflow is the one that adds nothing; a single check in common is no copy.
+    let swap = left.len() > right.len();
+    let smaller = left.len().min(right.len());
+    if smaller == 1 && total >= LEAST_ALONE && twice.first().is_some_and(is_copy) {
+        // Once more for what it writes down: that can be had in one, but nobody has to.
+        let same = twice.first().is_some_and(is_same);
+        return Some(Wasted { twice, swap, same });
+    }
+    if twice.len() >= 2 && total >= LEAST && twice.len() * 2 >= smaller {
+        return Some(Wasted { twice, swap, same: true });
+    }
+    let job = |found: &Twice<'_>| {
+        let alone = does_nothing_else(&found.2) || does_nothing_else(&found.3);
+        alone && found.0 >= LEAST_ALONE && is_copy(found) && is_same(found)
+    };
+    let found = twice.iter().position(job)?;
+    let found = twice.swap_remove(found);
+    let swap = !does_nothing_else(&found.2);
+    Some(Wasted { twice: vec![found], swap, same: true })
+}
+
 fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
     let (left, right) = (first.checks(), second.checks());
     let (first, second, event) = (first.flow, second.flow, first.event);
@@ -293,17 +340,9 @@ fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
             twice.push((*seconds, command, *at, other.at));
         }
     }
+    let Some(Wasted { twice, swap, same }) = wasted(left, right, twice) else { return };
     let total: u32 = twice.iter().map(|found| found.0).sum();
-    // The smaller workflow is the one that adds nothing; a single check in common is no copy.
-    let smaller = if left.len() <= right.len() { left } else { right };
-    let whole = smaller.len() == 1 && total >= LEAST_ALONE && twice.first().is_some_and(is_copy);
-    // Once more for what it writes down: that can be had in one, but nobody has to.
-    let same = !whole || twice.first().is_some_and(is_same);
-    if !whole && (twice.len() < 2 || total < LEAST || twice.len() * 2 < smaller.len()) {
-        return;
-    }
-    let (flow, other) = if left.len() <= right.len() { (first, second) } else { (second, first) };
-    let swap = !std::ptr::eq(flow, first);
+    let (flow, other) = if swap { (second, first) } else { (first, second) };
     let commands: Vec<String> = twice.iter().map(|found| format!("`{}`", found.1)).collect();
     let first = if swap { twice[0].3 } else { twice[0].2 };
     let span = flow.job_span(first.1);

@@ -173,18 +173,22 @@ fn needs(unit: &Unit, call: Id, name: Id) -> bool {
     has_word(unit.text(call), unit.text(name))
 }
 
-/// Names of what calls write to and read from, besides what remembers.
-const SHARED: &[&str] = &["ctx", "board", "blackboard", "deps", "messages"];
+/// Words in names of what calls write to and read from, besides what remembers.
+const SHARED: &[&str] =
+    &["ctx", "board", "blackboard", "deps", "messages", "scratchpad", "transcript", "store"];
+
+/// Methods that change what they are called on.
+const KEEPING: &[&str] =
+    &["append", "push", "extend", "add", "update", "set", "insert", "unshift", "setdefault"];
 
 /// Tells whether a call is given what others may write to, or is a method that keeps something in its object: the next one may
 /// read it there.
 fn keeps(unit: &Unit, call: Id) -> bool {
     let named = unit.syntax.child(call, "arguments").map(|arguments| unit.syntax.below(arguments));
     let is_shared = |id: Id| {
-        let name = unit.text(id).to_ascii_lowercase();
         let plain = matches!(unit.kind(id), "identifier" | "shorthand_property_identifier");
         let key = unit.syntax.child(unit.syntax[id].parent, "name") == Some(id);
-        plain && !key && (name.ends_with("_ctx") || SHARED.contains(&&*name))
+        plain && !key && words(unit.text(id)).iter().any(|word| SHARED.contains(&&**word))
     };
     // What a model is asked over its own client stays as it is.
     let sent = service::of_call(unit, call) == Some(Service::Model);
@@ -199,6 +203,30 @@ fn keeps(unit: &Unit, call: Id) -> bool {
     };
     named.is_some_and(|mut named| !sent && named.any(is_shared))
         || service::own_method(unit, call).is_some_and(writes)
+        || unit.called(call).is_some_and(|function| writes_to_parameter(unit, function))
+}
+
+/// Tells whether a function changes what it is given: a field of a parameter, or by a method of it.
+fn writes_to_parameter(unit: &Unit, function: Id) -> bool {
+    let Some(parameters) = unit.syntax.child(function, "parameters") else { return false };
+    let is_name = |id: &Id| unit.kind(*id) == "identifier";
+    let names: Vec<&str> = unit.syntax.below(parameters).filter(is_name).map(|id| unit.text(id)).collect();
+    let of = |text: &str| {
+        names.iter().any(|name| text.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', '['])))
+    };
+    unit.syntax.below(function).any(|id| match unit.kind(id) {
+        "assignment"
+        | "augmented_assignment"
+        | "assignment_expression"
+        | "augmented_assignment_expression" => {
+            unit.syntax.child(id, "left").is_some_and(|left| of(unit.text(left)))
+        }
+        "call" | "call_expression" => {
+            let callee = unit.callee(id).map_or("", |callee| unit.text(callee));
+            of(callee) && KEEPING.contains(&unit.callee_name(id))
+        }
+        _ => false,
+    })
 }
 
 /// Tells whether these are different agents or functions: the same one may go on from what it was told before.

@@ -12,10 +12,12 @@ use crate::{
 };
 
 /// What a step brings to a branch.
-struct Brought<'a> {
-    flow: &'a Flow,
-    span: Span,
-    branch: &'a str,
+pub(super) struct Brought<'a> {
+    pub(super) flow: &'a Flow,
+    /// The job, by number.
+    pub(super) at: usize,
+    pub(super) span: Span,
+    pub(super) branch: &'a str,
     /// The folder of the branch; `None` if it may be any.
     below: Option<&'a str>,
     /// The folder of the job.
@@ -99,7 +101,7 @@ fn folder(text: &str) -> &str {
 }
 
 /// Reads what an action brings.
-fn by_action<'a>(flow: &'a Flow, step: &'a Step) -> Option<Brought<'a>> {
+fn by_action<'a>((flow, at): (&'a Flow, usize), step: &'a Step) -> Option<Brought<'a>> {
     let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
     if let Some(known) = PUBLISHERS.iter().find(|known| step.is(known.name)) {
         let kept = known.keeps.iter().any(|(input, value)| {
@@ -114,6 +116,7 @@ fn by_action<'a>(flow: &'a Flow, step: &'a Step) -> Option<Brought<'a>> {
         let below = plain(step, known.below, "").map(folder);
         return step.input(known.elsewhere).is_none().then_some(Brought {
             flow,
+            at,
             span,
             branch: plain(step, known.branch, PAGES)?,
             below,
@@ -133,6 +136,7 @@ fn by_action<'a>(flow: &'a Flow, step: &'a Step) -> Option<Brought<'a>> {
             && step.input("external-data-json-path").is_none();
     pushes.then_some(Brought {
         flow,
+        at,
         span,
         branch: plain(step, known.branch, PAGES)?,
         below,
@@ -155,7 +159,11 @@ fn goes_on_from_pages(text: &str) -> bool {
 }
 
 /// Reads what a command pushes to the branch of pages, in a workflow that goes on from what is there.
-fn by_command<'a>(flow: &'a Flow, step: &'a Step, command: &'a Command) -> Option<Brought<'a>> {
+fn by_command<'a>(
+    (flow, at): (&'a Flow, usize),
+    step: &'a Step,
+    command: &'a Command,
+) -> Option<Brought<'a>> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     let to = |word: &&str| {
         matches!(*word, "gh-pages" | "HEAD:gh-pages" | "HEAD:refs/heads/gh-pages" | "gh-pages:gh-pages")
@@ -164,6 +172,7 @@ fn by_command<'a>(flow: &'a Flow, step: &'a Step, command: &'a Command) -> Optio
     let pushes = words.starts_with(&["git", "push"]) && words.iter().any(to) && !words.iter().any(forced);
     (pushes && goes_on_from_pages(&flow.text)).then(|| Brought {
         flow,
+        at,
         span: flow.script_line(step, command.start, ""),
         branch: PAGES,
         below: None,
@@ -173,7 +182,7 @@ fn by_command<'a>(flow: &'a Flow, step: &'a Step, command: &'a Command) -> Optio
 }
 
 /// Tells whether a condition asks for nothing but the branch, the event or the repository: what it guards runs again and again.
-fn is_usual(condition: Option<&Condition>) -> bool {
+pub(super) fn is_usual(condition: Option<&Condition>) -> bool {
     let asks = |text: &str| {
         text.split("&&").all(|part| {
             ["github.ref", "github.event_name", "github.repository"].iter().any(|name| part.contains(name))
@@ -192,18 +201,23 @@ fn knows_branch(brought: &Brought<'_>) -> bool {
     })
 }
 
-/// Tells of a workflow that makes a branch, or a folder of it, the same as its own, and takes away what another one brings there.
-pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+/// Returns what workflows bring to branches again and again.
+pub(super) fn brought(repository: &Repository) -> Vec<Brought<'_>> {
     let mut all: Vec<Brought<'_>> = Vec::new();
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs().filter(|(_, job)| is_usual(job.condition.as_ref())) {
             for (step, facts) in flow.steps(at).filter(|(step, _)| is_usual(step.condition.as_ref())) {
-                all.extend(by_action(flow, step));
-                all.extend(facts.commands.iter().filter_map(|command| by_command(flow, step, command)));
+                all.extend(by_action((flow, at), step));
+                all.extend(facts.commands.iter().filter_map(|command| by_command((flow, at), step, command)));
             }
         }
     }
-    for taker in &all {
+    all
+}
+
+/// Tells of a workflow that makes a branch, or a folder of it, the same as its own, and takes away what another one brings there.
+pub(super) fn check(all: &[Brought<'_>], report: &mut Report<'_>) {
+    for taker in all {
         let Some(hint) = taker.clears.filter(|_| !knows_branch(taker)) else { continue };
         let own = taker.below.unwrap_or_default();
         let inside = |other: &&Brought<'_>| match other.below {

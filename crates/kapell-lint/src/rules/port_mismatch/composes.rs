@@ -5,6 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::USUAL;
 use crate::{
+    files::FileId,
     repository::Repository,
     rule::Report,
     systems::{
@@ -139,34 +140,74 @@ fn chooses(service: &Service) -> bool {
 pub(super) fn addresses(repository: &Repository, report: &mut Report<'_>) {
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for (variable, host, port) in asked(compose).chain(in_two(compose)) {
-            let Some((service, known, sure)) = deaf(repository, compose, host, port) else { continue };
-            let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!("this asks for port {port} of `{host}`, which listens on {ports}");
-            report
-                .add(compose.file, variable.span, message)
-                .confidence(sure)
-                .hint(format!("write `{host}:{}`", known[0]))
-                .also(compose.file, service.name.span, "this one")
-                .done();
+            let Some(deaf) = deaf(repository, compose, host, port) else { continue };
+            let what = format!("asks for port {port}");
+            deaf.tell((compose, host), (compose.file, variable.span), &what, report);
         }
     }
 }
 
-/// Returns the service of a host, if it does not listen on a port, the ports on which it does, and how sure that is.
-fn deaf<'a>(
-    repository: &Repository,
-    compose: &'a Compose,
-    host: &str,
-    port: u16,
-) -> Option<(&'a Service, Vec<u16>, Confidence)> {
+/// A service that does not listen where it is asked.
+struct Deaf<'a> {
+    service: &'a Service,
+    /// Where it does.
+    known: Vec<u16>,
+    sure: Confidence,
+    /// Whether nothing but its own `expose` says so.
+    by_word: bool,
+}
+
+impl Deaf<'_> {
+    fn tell(
+        &self,
+        (compose, host): (&Compose, &str),
+        (file, span): (FileId, Span),
+        what: &str,
+        report: &mut Report<'_>,
+    ) {
+        let ports = self.known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let (has, severity) = match self.by_word {
+            true => ("exposes", Severity::Medium),
+            false => ("listens on", Severity::High),
+        };
+        report
+            .add(file, span, format!("this {what} of `{host}`, which {has} {ports}"))
+            .severity(severity)
+            .confidence(self.sure)
+            .hint(format!("write `{host}:{}`", self.known[0]))
+            .also(compose.file, self.service.name.span, "this one")
+            .done();
+    }
+}
+
+/// Returns the service of a host, if it does not listen on a port.
+fn deaf<'a>(repository: &Repository, compose: &'a Compose, host: &str, port: u16) -> Option<Deaf<'a>> {
     let service = compose.service(host).filter(|service| !service.partial)?;
     let image = || known_ports(repository, service).filter(|_| !chooses(service));
-    let (known, sure) =
-        told_port(service).or_else(|| commanded_port(service)).or_else(image).or_else(|| exposed(service))?;
+    let sure = told_port(service).or_else(|| commanded_port(service)).or_else(image);
+    let by_word = sure.is_none();
+    let (known, sure) = sure.or_else(|| exposed(service))?;
     // A published port is one of those that the machine has, unless it is the same inside.
     let mut said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
     let listens = known.contains(&port) || said.any(|known| *known == port);
-    (!listens).then_some((service, known, sure))
+    // What several ask for alike is there, and the word is old.
+    let alike = || by_word && asked_often(repository, compose, host, port);
+    (!listens && !alike()).then_some(Deaf { service, known, sure, by_word })
+}
+
+/// Tells whether more than one place of a compose file and the settings of proxies names a port of a service.
+fn asked_often(repository: &Repository, compose: &Compose, host: &str, port: u16) -> bool {
+    let address = format!("{host}:{port}");
+    let files = repository.systems.proxies.iter().copied().chain([compose.file]);
+    let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let named = files.flat_map(|id| {
+        let text = &*repository.files[id].text;
+        text.match_indices(&*address).filter(|(at, found)| {
+            let behind = &text[at + found.len()..];
+            !text[..*at].ends_with(part) && !behind.starts_with(|c: char| c.is_ascii_digit())
+        })
+    });
+    named.count() > 1
 }
 
 /// Proxies that pass on to a service of the compose file above them, on a port on which it does not listen.
@@ -182,15 +223,8 @@ pub(super) fn proxied(repository: &Repository, report: &mut Report<'_>) {
             let composes = repository.systems.composes.iter().filter(above);
             let mut having = composes.filter(|compose| compose.service(host).is_some());
             let (Some(compose), None) = (having.next(), having.next()) else { continue };
-            let Some((service, known, sure)) = deaf(repository, compose, host, port) else { continue };
-            let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!("this passes on to port {port} of `{host}`, which listens on {ports}");
-            report
-                .add(id, span, message)
-                .confidence(sure)
-                .hint(format!("write `{host}:{}`", known[0]))
-                .also(compose.file, service.name.span, "this one")
-                .done();
+            let Some(deaf) = deaf(repository, compose, host, port) else { continue };
+            deaf.tell((compose, host), (id, span), &format!("passes on to port {port}"), report);
         }
     }
 }
