@@ -1,9 +1,11 @@
 //! Scripts of Python that start checks, and ask none of them what it came to.
 
+use std::cell::LazyCell;
+
 use kapell_view::audit::Severity;
 
 use super::{Lost, is_check, short};
-use crate::github::{StepFacts, facts, tools::Kind};
+use crate::github::{facts, tools::Kind};
 
 /// What asks for a status, ends with one, or hands on what a later step may ask for.
 const ASKS: &[&str] = &[
@@ -33,16 +35,18 @@ pub(super) fn lost(text: &str) -> Option<(usize, Lost)> {
         return None;
     }
     let lists = strings(text);
+    let named = LazyCell::new(|| named(&lists));
     let mut at = 0;
     text.split_inclusive('\n').find_map(|line| {
         let start = at + (line.len() - line.trim_start().len());
         at += line.len();
         let call = CALLS.iter().find(|call| text[start..at].starts_with(**call))?;
-        let open = start + call.len();
-        let (check, facts) = started(text, open, &lists)?;
+        let check = match given(text, start + call.len())? {
+            Given::Words(from) => check_in(lists.get(lists.partition_point(|list| list.start < from))?)?.1,
+            Given::Name => named.clone()?,
+        };
         let message = format!(
-            "`{}` can fail and the script ends well: `{}` asks for no status",
-            short(&facts.commands[check]),
+            "`{check}` can fail and the script ends well: `{}` asks for no status",
             call.trim_end_matches('(')
         );
         let hint = match *call {
@@ -53,21 +57,33 @@ pub(super) fn lost(text: &str) -> Option<(usize, Lost)> {
     })
 }
 
-/// Returns a check that a call starts: what stands in it, or any list of words of the script where it is given a name.
-fn started(text: &str, open: usize, lists: &[List<'_>]) -> Option<(usize, StepFacts)> {
-    let given = text[open..].trim_start();
-    let from = text.len() - given.len();
-    if given.starts_with(['[', '"', '\'']) {
-        let own = lists.iter().find(|list| list.start >= from)?;
-        return check_in(own);
-    }
-    let name = given.split([',', ')', '.']).next()?.trim();
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    lists.iter().filter(|list| plain && list.bracketed).find_map(check_in)
+/// What a call is given first.
+enum Given {
+    /// Words or a text, from a place on.
+    Words(usize),
+    /// A name.
+    Name,
 }
 
-/// Returns the check that the words of a list are.
-fn check_in(list: &List<'_>) -> Option<(usize, StepFacts)> {
+fn given(text: &str, open: usize) -> Option<Given> {
+    let given = text[open..].trim_start();
+    if given.starts_with(['[', '"', '\'']) {
+        return Some(Given::Words(text.len() - given.len()));
+    }
+    let name = given.split([',', ')', '.', '\n']).next()?.trim();
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    plain.then_some(Given::Name)
+}
+
+/// Returns a check that one of the lists of a script is: of several the tests, which are missed most.
+fn named(lists: &[List<'_>]) -> Option<String> {
+    let mut checks = lists.iter().filter(|list| list.bracketed).filter_map(check_in).peekable();
+    let first = checks.peek().map(|(_, check)| check.clone());
+    checks.find(|(kind, _)| *kind == Kind::Test).map(|(_, check)| check).or(first)
+}
+
+/// Returns the check that the words of a list are, for people.
+fn check_in(list: &List<'_>) -> Option<(Kind, String)> {
     // `[sys.executable, "-m", "pytest"]`
     let own = list.words.strip_prefix(&["-m"]).unwrap_or(&list.words);
     let words: Vec<String> = match own[..] {
@@ -75,13 +91,12 @@ fn check_in(list: &List<'_>) -> Option<(usize, StepFacts)> {
         _ => own.iter().map(|word| quoted(word)).collect(),
     };
     let facts = facts::of_text(&words.join(" "));
-    let at = facts.works.iter().find_map(|done| {
-        let at = done.command?;
-        let tests = done.work.kind == Kind::Test;
-        let looks = done.work.kind == Kind::Lint && !formats(&list.words);
-        ((tests || looks) && is_check(&facts, at)).then_some(at)
-    })?;
-    Some((at, facts))
+    facts.works.iter().find_map(|done| {
+        let (at, kind) = (done.command?, done.work.kind);
+        let looks = kind == Kind::Lint && !formats(&list.words);
+        let checks = (kind == Kind::Test || looks) && is_check(&facts, at);
+        checks.then(|| (kind, short(&facts.commands[at])))
+    })
 }
 
 /// Writes a word as a shell reads it.
