@@ -83,6 +83,25 @@ static ROUNDS: LazyLock<Words> = LazyLock::new(|| {
     ])
 });
 
+/// Words of a command that lasts so long that a session forgets on its way.
+static LASTS: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "a few hours",
+        "several hours",
+        "two hours",
+        "three hours",
+        "some hours",
+        "many hours",
+        "takes hours",
+        "for hours",
+        "runs overnight",
+        "context compaction",
+        "session is compacted",
+        "context is compacted",
+        "whole day",
+    ])
+});
+
 /// From how many steps on it gets lost which of them are done, if some are gone through again.
 const ROUND_STEPS_MIN: usize = 7;
 
@@ -173,7 +192,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let rounds = count >= ROUND_STEPS_MIN && (starts >= 2 || !is_agent) && ROUNDS.is_in_lower(lower);
         // A long way with a stop at which a person is waited for, behind which something leaves the house.
         let stops = starts >= 1 && long && WAITS.is_in_lower(lower) && LEAVES.is_in_lower(lower);
-        if (starts < 3 || is_agent) && !stops && !rounds {
+        // One that says itself that it outlasts what a session remembers.
+        let lasts = long && LASTS.is_in_lower(lower);
+        if (starts < 3 || is_agent) && !stops && !rounds && !lasts {
             continue;
         }
         let keeps = [
@@ -197,6 +218,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     "`{}` has {count} steps, goes back among them, and keeps no list of what is done",
                     asset.name
                 )
+            }
+            0..3 if !stops => {
+                format!("`/{}` has {count} steps, takes hours, and keeps no list of what is done", asset.name)
             }
             0..3 => format!(
                 "`/{}` has {} steps, waits for a person among them, and keeps no list of what is done",

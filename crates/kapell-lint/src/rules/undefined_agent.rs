@@ -1,8 +1,10 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
 mod graph; // steps and agents in code
+mod handed; // tables of agents that hand on to each other
 mod opencode; // agents that commands of opencode are given to
 mod permissions; // agents that settings name
+mod prompts; // agents whose prompts lie in a folder
 mod session; // agents that code gives to a session
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +59,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     opencode::check(repository, report);
     of_others(repository, report);
     graph::check(repository, report);
+    prompts::check(repository, report);
+    handed::check(repository, report);
     main_agent(repository, report);
     started(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();

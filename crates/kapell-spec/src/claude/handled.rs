@@ -140,6 +140,12 @@ const READS: &[&str] = &[
     "present",
     "weigh",
     "per",
+    "merges",
+    "combines",
+    "joins",
+    "concatenates",
+    "consolidates",
+    "consolidate",
 ];
 
 /// Words of which one has to stand before `on` or `by` for what follows to be taken in.

@@ -361,16 +361,20 @@ const ENDED: &[&str] = &[
 /// Returns a text in lower case without the clauses that only say that it follows: `After the `a-b` agent is done, ...`.
 #[must_use]
 pub fn without_order(lower: &str) -> String {
+    lower.split_inclusive(['\n', '.']).map(behind_order).collect()
+}
+
+/// Returns what follows the clause of a sentence, in small letters, that only says when it begins.
+#[must_use]
+pub(super) fn behind_order(lower: &str) -> &str {
     let follows = |clause: &str| {
         let clause = clause.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t\n".contains(c));
         WHEN.iter().any(|word| clause.starts_with(word)) && ENDED.iter().any(|word| clause.ends_with(word))
     };
-    let sentences = lower.split_inclusive(['\n', '.']);
-    let own = sentences.map(|sentence| match sentence.split_once(", ") {
+    match lower.split_once(", ") {
         Some((clause, rest)) if follows(clause) => rest,
-        _ => sentence,
-    });
-    own.collect()
+        _ => lower,
+    }
 }
 
 /// Tells whether a start is one of several that are chosen from: `use it when …`, `use it for …`.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::{Names, Reference, Strength, is_kebab, is_placeholder, spoken::is_somebody};
 use crate::{
-    claude::{definition::Definition, steps::numbered},
+    claude::{definition::Definition, starts::behind_order, steps::numbered},
     finding::Span,
     line,
     words::Words,
@@ -377,7 +377,7 @@ impl Page<'_> {
     /// Tells whether a name is who works in a counted step: `2. `dep-mapper` maps the imports`, `First, `a-b` writes it`.
     fn works(&self, span: Span) -> bool {
         let start = line::start(self.text, span.start as usize);
-        let lead = self.text[start..span.start as usize].trim_start();
+        let lead = without_when(self.text[start..span.start as usize].trim_start());
         let above = self.text[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let ordinal = ORDINALS.iter().find_map(|word| lead.strip_prefix(word));
         let digits = lead.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -397,7 +397,7 @@ impl Page<'_> {
     /// Tells whether a name begins the first paragraph below the heading of a step: `### Step 2`, and then who does it.
     fn heads_step(&self, span: Span) -> bool {
         let start = self.text[..span.start as usize].rfind('\n').map_or(0, |newline| newline + 1);
-        let lead = &self.text[start..span.start as usize];
+        let lead = without_when(&self.text[start..span.start as usize]);
         let above = self.text[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let step = above.strip_prefix('#').map(|heading| heading.trim_start_matches('#')).and_then(numbered);
         lead.trim_matches(['`', '*', ' ']).is_empty() && step.is_some_and(|(word, ..)| !word.is_empty())
@@ -430,6 +430,15 @@ impl Page<'_> {
         };
         begins && leads(&self.text[self.definition.body as usize..first.span.start as usize])
     }
+}
+
+/// Returns what stands before a name without a clause in front that only says when it begins: `When step 1 is complete, `.
+fn without_when(lead: &str) -> &str {
+    if lead.len() > BEFORE_MAX {
+        return lead;
+    }
+    let lower = lead.to_ascii_lowercase();
+    &lead[lead.len() - behind_order(&lower).len()..]
 }
 
 /// Tells whether nothing but marks, and an article, stands between the start of an item and a name.
