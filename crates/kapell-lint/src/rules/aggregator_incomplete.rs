@@ -4,7 +4,7 @@ mod unheard; // failures that nobody is told of
 
 use kapell_spec::{
     finding::Span,
-    github::{Condition, Job},
+    github::{Condition, Job, Uses},
 };
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
@@ -225,7 +225,8 @@ fn left_out(
                     .all(|&up| flow.runs.iter().all(|runs| runs[up] == Run::Always))
                 && match repository.github.called(candidate) {
                     Some(called) => called.jobs().all(|(at, _)| checks_only(called, at)),
-                    None => candidate.uses.is_none() && checks_only(flow, *other),
+                    None if candidate.uses.is_some() => called_elsewhere(flow, at, candidate),
+                    None => checks_only(flow, *other),
                 }
         })
         .map(|(other, _)| other)
@@ -263,6 +264,24 @@ fn left_out(
         None => draft.done(),
     }
     true
+}
+
+/// Tells whether a job calls a workflow of another repository that checks something, by the words of its name, and the job which
+/// stands for all waits for another such call.
+fn called_elsewhere(flow: &Flow, at: usize, job: &Job) -> bool {
+    const CHECKS: &[&str] =
+        &["build", "builds", "test", "tests", "lint", "linters", "check", "checks", "dists", "docs"];
+    const GOES_OUT: &[&str] = &["publish", "deploy", "release", "upload", "push", "notify", "pages"];
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let has =
+        |words: &[&str]| name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| words.contains(&word));
+    let elsewhere = |job: &Job| job.called().is_some_and(|uses| !matches!(uses, Uses::Local(_)));
+    let beside = conditions::direct(&flow.model, &flow.model.jobs[at]);
+    has(CHECKS)
+        && !has(GOES_OUT)
+        && elsewhere(job)
+        && beside.iter().any(|&need| elsewhere(&flow.model.jobs[need]))
 }
 
 /// Tells whether a condition only asks what a job before it decided, as those of the checks that are listed do.

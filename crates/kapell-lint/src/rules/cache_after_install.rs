@@ -1,5 +1,7 @@
 //! A cache is restored after what it should speed up.
 
+mod programs; // that are built to be run
+
 use crate::github::{
     Flow,
     script::Command,
@@ -32,6 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             for (index, step) in job.steps.iter().enumerate() {
                 late_action(flow, at, index, report);
                 late_compiler(flow, at, index, report);
+                programs::check(flow, at, index, report);
                 let Some(installer) = restored(step) else { continue };
                 // `cargo` builds again and again; only a pure installer is over once it ran.
                 if matches!(installer.name, "cargo" | "gradle" | "maven") {

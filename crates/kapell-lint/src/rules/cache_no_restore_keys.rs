@@ -134,22 +134,30 @@ fn never_again(
     let (Some(key), None) = (step.input("key"), step.input("restore-keys")) else { return false };
     let text = key.text.trim();
     let cells = job.matrix.is_some() && !text.contains("matrix.");
-    if !step.is("actions/cache") || cells || text.contains("||") {
+    let restores = step.is("actions/cache/restore");
+    if !step.is("actions/cache") && !restores || cells || text.contains("||") {
         return false;
     }
-    let words = ["github.sha", "github.run_id", "github.run_number"];
+    // A later run may be for the same commit.
+    let words = ["github.run_id", "github.run_number", "github.sha"];
+    let words = if restores { &words[..2] } else { &words[..] };
     let Some(word) = words.iter().find(|word| text.contains(**word)) else { return false };
+    let saved_behind = match restores.then(|| saved_behind(job, step, text)) {
+        Some(None) => return false,
+        Some(Some(saved)) => saved,
+        None => 0,
+    };
     // The cells of a matrix, other jobs and other workflows may hand it on within one run, or for one commit.
     let flows = repository.github.with_steps();
     let finder = memchr::memmem::Finder::new(text);
-    let once = flows.map(|flow| finder.find_iter(flow.text.as_bytes()).count()).sum::<usize>() == 1;
+    let found = flows.map(|flow| finder.find_iter(flow.text.as_bytes()).count()).sum::<usize>();
     let starts = text.split("${{").next().unwrap_or_default();
     let looked_up =
         repository.github.with_steps().flat_map(|flow| &flow.model.jobs).flat_map(|job| &job.steps);
     let looked_up = looked_up
         .filter_map(|step| step.input("restore-keys"))
         .any(|keys| keys.text.lines().any(|line| !starts.is_empty() && line.trim().starts_with(starts)));
-    if !once || looked_up {
+    if found != 1 + saved_behind || looked_up {
         return false;
     }
     report
@@ -162,6 +170,20 @@ fn never_again(
         .hint("add the start of the key as `restore-keys`, or hash what the content depends on")
         .done();
     true
+}
+
+/// Returns how many steps of a job save what another one restores by the same key; `None` if none does, or one in front of it.
+fn saved_behind(
+    job: &kapell_spec::github::Job,
+    step: &kapell_spec::github::Step,
+    key: &str,
+) -> Option<usize> {
+    let at = job.steps.iter().position(|other| std::ptr::eq(other, step))?;
+    let saves = |other: &&kapell_spec::github::Step| {
+        other.is("actions/cache/save") && other.input("key").is_some_and(|own| own.text.trim() == key)
+    };
+    let behind = job.steps[at..].iter().filter(saves).count();
+    (behind > 0 && !job.steps[..at].iter().any(|other| saves(&other))).then_some(behind)
 }
 
 /// Returns the entries of `with` as keys.

@@ -1,5 +1,7 @@
 //! An expression reads a variable that nothing puts into `env`.
 
+mod of_key; // what the key of a cache reads
+mod other_file; // what is written to the wrong file
 mod same_step; // what a script writes for the steps behind it, and reads itself
 
 use kapell_view::audit::{Confidence, Severity};
@@ -27,6 +29,8 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         same_step::check(flow, report);
+        other_file::check(flow, report);
+        of_key::check(flow, report);
         for (_, job) in flow.jobs() {
             let unknown = unknown(repository, flow, job);
             for &(name, span) in unknown.iter().filter(|(name, _)| exported(job, name)) {

@@ -1,5 +1,6 @@
 //! An input is asked for and never read.
 
+mod build_args; // what the recipe of an image does not ask for
 mod not_given; // an input that is asked for, and not given
 mod written_out; // the answer is written out
 
@@ -48,6 +49,7 @@ const WHOLE: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     of_actions(repository, report);
     not_given::check(repository, report);
+    build_args::check(repository, report);
     for flow in &repository.github.flows {
         let starts = ["workflow_dispatch", "workflow_call"].map(|name| (name, flow.model.event(name)));
         if starts.iter().all(|(_, event)| event.is_none_or(|event| event.inputs.is_empty())) {

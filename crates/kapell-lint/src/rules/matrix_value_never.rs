@@ -1,5 +1,6 @@
 //! A condition compares a matrix value with one that the matrix does not have.
 
+mod entries; // of `exclude` and `include`
 mod joint; // values that each occur, and never in one cell
 
 mod shards; // parts of tests that no cell runs
@@ -36,6 +37,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         for (at, job) in flow.jobs() {
             without(flow, at, report);
+            if let Some(matrix) = &job.matrix {
+                entries::excludes_nothing(flow, (&job.id.text, matrix), report);
+                entries::split(flow, (&job.id.text, matrix), report);
+            }
             let Some(cells) =
                 job.matrix.as_ref().and_then(|matrix| matrix.cells()).filter(|cells| !cells.is_empty())
             else {

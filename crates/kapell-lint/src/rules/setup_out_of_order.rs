@@ -80,7 +80,9 @@ fn no_checkout(repository: &Repository, flow: &Flow, at: usize, report: &mut Rep
     }
     // What an action that is not known brings cannot be seen, nor what is fetched and unpacked.
     let brings = |(step, facts): (&Step, &StepFacts)| {
-        let known = |name: &String| name.starts_with("actions/") && !name.contains("checkout");
+        let known = |name: &String| {
+            (name.starts_with("actions/") || brings_nothing(name)) && !name.contains("checkout")
+        };
         let fetches =
             ["clone", "checkout", "tar ", "unzip", "curl ", "wget ", "git ", "cd ", "fetch", "cat >", "tee "];
         checks_out(step, facts)
@@ -110,13 +112,20 @@ fn no_checkout(repository: &Repository, flow: &Flow, at: usize, report: &mut Rep
             .add(
                 flow.file,
                 flow.script_line(step, start, ""),
-                format!("`{}` runs `{path}`, and nothing in it checks the repository out", job.id.text),
+                format!("`{}` needs `{path}`, and nothing in it checks the repository out", job.id.text),
             )
             .severity(Severity::High)
             .hint("add `actions/checkout` in front")
             .done();
         return;
     }
+}
+
+/// Tells whether an action only sends something or logs in somewhere, by its name: those that prepare a job may check out.
+fn brings_nothing(name: &str) -> bool {
+    const SENDS: &[&str] =
+        &["upload", "login", "publish", "notify", "slack", "comment", "credentials", "release"];
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| SENDS.contains(&word))
 }
 
 /// The first thing that a job does is to run a script of the repository, which it checks out later.

@@ -1,5 +1,6 @@
 //! Workflows that have nothing to do with each other share a concurrency group.
 
+mod one_ref; // events for which the ref is always the same
 mod too_wide; // groups that hold nothing of a pull request
 
 use kapell_spec::github::Concurrency;
@@ -31,6 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         jobs(flow, report);
         too_wide::check(flow, report);
         too_wide::on_push(flow, report);
+        one_ref::check(repository, flow, report);
     }
     for (index, flow) in flows.iter().enumerate() {
         let Some((own, group)) = group_of(flow) else { continue };

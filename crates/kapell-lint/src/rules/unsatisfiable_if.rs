@@ -1,6 +1,7 @@
 //! A condition can never hold.
 
 mod choices; // times of a schedule, and options
+mod middle; // choices of which one is never made
 mod run_of; // the event of the run that a workflow waits for
 mod texts; // words that are taken for truth values
 mod values; // outputs, and what is written to them
@@ -38,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in repository.github.with_steps() {
         values::check(flow, report);
         texts::check(&repository.github, flow, report);
+        middle::check(flow, report);
     }
     for flow in &repository.github.flows {
         forms(flow, report);

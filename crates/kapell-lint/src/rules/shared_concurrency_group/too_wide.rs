@@ -97,7 +97,7 @@ fn is_wide(concurrency: &Concurrency) -> bool {
 }
 
 /// Tells whether a group, as [`plain`] has it, is the same for all branches and pull requests of a workflow.
-fn is_same(group: &str) -> bool {
+pub(super) fn is_same(group: &str) -> bool {
     /// What is the same for all of them, or nearly.
     const SAME: &[&str] = &[
         "${{github.workflow}}",

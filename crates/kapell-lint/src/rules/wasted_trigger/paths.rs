@@ -77,9 +77,42 @@ enum Lack {
 
 pub(super) fn check(repository: &Repository, flow: &Flow, report: &mut Report<'_>) {
     for event in &flow.model.events {
+        bare_folder(repository, flow, event, report);
         if matches!(&*event.name.text, "push" | "pull_request" | "pull_request_target") && on_main(event) {
             look(repository, flow, event, report);
         }
+    }
+}
+
+/// A folder that a filter names without what is below it: `paths-ignore: [docs]`. A pattern fits whole paths, and no changed file has
+/// that of a folder; only a submodule does.
+///
+/// Source: GitHub, "Workflow syntax", "Filter pattern cheat sheet": path patterns must match the whole path.
+fn bare_folder(repository: &Repository, flow: &Flow, event: &Event, report: &mut Report<'_>) {
+    let files = &repository.files;
+    let filters = event.filters.iter().filter(|filter| matches!(&*filter.key.text, "paths" | "paths-ignore"));
+    for (filter, item) in filters.flat_map(|filter| filter.items.iter().map(move |item| (filter, item))) {
+        let path = item.text.trim_start_matches('!');
+        let plain = !path.is_empty() && !path.ends_with('/') && !path.contains(['*', '?', '[', '+']);
+        if !plain || !files.exists(path) || files.find(path).is_some() || files.exists(".gitmodules") {
+            continue;
+        }
+        if files.others().any(|other| other == path) {
+            continue;
+        }
+        report
+            .add(
+                flow.file,
+                item.span,
+                format!("`{path}` is a folder, and this pattern fits no file below it"),
+            )
+            .severity(if &*filter.key.text == "paths" && filter.items.len() == 1 {
+                Severity::High
+            } else {
+                Severity::Medium
+            })
+            .hint(format!("write `{path}/**`"))
+            .done();
     }
 }
 
