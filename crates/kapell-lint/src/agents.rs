@@ -14,7 +14,10 @@ pub mod sessions;
 pub mod similar;
 pub mod tools;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use kapell_spec::{
     claude::{
@@ -89,6 +92,8 @@ pub struct Asset {
     pub starts: Arc<[Start]>,
     /// How its text is compared with others, made when it is first asked for.
     sketch: Arc<OnceLock<Sketch>>,
+    /// The words of its description, made when they are first asked for.
+    own_words: Arc<OnceLock<Vec<String>>>,
 }
 
 /// A file of hooks or settings.
@@ -157,7 +162,7 @@ impl Agents {
 
     /// Reads again the files that have other texts; the files have the same numbers as before.
     #[must_use]
-    pub(crate) fn with(&self, files: &Files, changed: &std::collections::BTreeSet<&str>) -> Self {
+    pub(crate) fn with(&self, files: &Files, changed: &BTreeSet<&str>) -> Self {
         let mut agents = assets::read_again(self, files, changed);
         agents.index_names(files);
         agents
@@ -165,10 +170,34 @@ impl Agents {
 
     /// Returns the assets and scripts of these files, and nothing else.
     #[must_use]
-    pub(crate) fn only(&self, files: &std::collections::BTreeSet<FileId>) -> Self {
+    pub(crate) fn only(&self, files: &BTreeSet<FileId>) -> Self {
         let assets = self.assets.iter().filter(|asset| files.contains(&asset.file)).cloned().collect();
         let scripts = self.scripts.iter().filter(|(file, _)| files.contains(file)).cloned().collect();
         Self { assets, scripts, ..Self::default() }
+    }
+
+    /// Returns the files of these and of all that name one of theirs, before or `after` some texts changed; nothing where names
+    /// are defined otherwise than before, for then any name may lead elsewhere.
+    #[must_use]
+    pub fn naming(&self, after: &Self, files: &BTreeSet<FileId>) -> Option<BTreeSet<FileId>> {
+        let defined = |agents: &Self| -> Vec<_> {
+            let of =
+                |asset: &Asset| (asset.file, asset.kind, asset.name.clone(), asset.scope.clone(), asset.home);
+            agents.assets.iter().filter(|asset| files.contains(&asset.file)).map(of).collect()
+        };
+        if self.assets.len() != after.assets.len() || defined(self) != defined(after) {
+            return None;
+        }
+        let names = |agents: &Self, asset: &Asset| {
+            asset.references.iter().any(|reference| match agents.resolve(asset, reference) {
+                Resolved::Found(id) => files.contains(&agents[id].file),
+                _ => false,
+            })
+        };
+        let naming = |agents: &Self| -> Vec<FileId> {
+            agents.assets.iter().filter(|asset| names(agents, asset)).map(|asset| asset.file).collect()
+        };
+        Some(files.iter().copied().chain(naming(self)).chain(naming(after)).collect())
     }
 
     /// Returns who hands work to whom. `files` are those that the model was read from.
@@ -213,6 +242,12 @@ impl Asset {
     #[must_use]
     pub fn sketch(&self, files: &Files) -> &Sketch {
         self.sketch.get_or_init(|| Sketch::of(&files[self.file].text))
+    }
+
+    /// Returns the beginnings of the [words](reworded::own_words) of its description.
+    #[must_use]
+    pub fn own_words(&self) -> &[String] {
+        self.own_words.get_or_init(|| reworded::own_words(self))
     }
 
     /// Returns where to point at for all of it: its name, or its first line.

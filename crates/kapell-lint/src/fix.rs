@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audit::{audit, audit_with},
-    files::File,
+    files::{File, FileId},
     github::is_action,
     repository::{Models, Repository},
     rule::Rule,
-    rules::{RULES, looks_at_each_alone},
+    rules::{RULES, looks_at_each_alone, looks_at_named},
 };
 
 /// A file before and after.
@@ -280,7 +280,8 @@ impl<'a> State<'a> {
     }
 
     /// Judges the repository with other texts in these files. Rules that ask nothing of them find what they found, and so do
-    /// those that look at each file by itself in all files that are not joined with these by calls.
+    /// those that look at each file by itself in all files that are not joined with these by calls, and those that look at each
+    /// with whom it names in all that name none of these.
     fn judge(&self, repository: &Repository, paths: &BTreeSet<&str>) -> Warnings {
         let changed = paths.iter().map(|path| Models::of(path)).fold(Models::default(), Models::or);
         // What a step does may stand in an action, and a recorded duration may be that of any workflow.
@@ -291,16 +292,27 @@ impl<'a> State<'a> {
         // Who called a workflow before may call it no more.
         let before = self.current.as_ref().unwrap_or(self.original);
         let files = repository.github.joined(before.github.joined(files));
-        let of_all = audit_with(repository, &|rule| asked(rule) && !alone(rule));
+        let naming = before.agents.naming(&repository.agents, &files);
+        let named = |rule: &Rule| naming.is_some() && looks_at_named(rule);
+        let of_all = audit_with(repository, &|rule| asked(rule) && !alone(rule) && !named(rule));
         let of_these = audit_with(&repository.only(&files), &|rule| asked(rule) && alone(rule));
-        let mut counts = warnings(of_all.iter().chain(&of_these));
+        let of_naming = naming.as_ref().map(|files| {
+            audit_with(&repository.asking(files.clone()), &|rule| asked(rule) && looks_at_named(rule))
+        });
+        let mut counts = warnings(of_all.iter().chain(&of_these).chain(of_naming.iter().flatten()));
         let names = |chosen: &dyn Fn(&Rule) -> bool| -> BTreeSet<&str> {
             RULES.iter().filter(|rule| chosen(rule)).map(|rule| rule.name).collect()
         };
-        let (asked, alone) = (names(&asked), names(&alone));
-        let looked: BTreeSet<&str> = files.iter().map(|&id| &*repository.files[id].path).collect();
+        let (asked, alone, named) = (names(&asked), names(&alone), names(&named));
+        let paths = |files: &BTreeSet<FileId>| -> BTreeSet<&str> {
+            files.iter().map(|&id| &*repository.files[id].path).collect()
+        };
+        let (looked, naming) = (paths(&files), paths(&naming.unwrap_or_default()));
         let stays = |(rule, path, _): &Key| {
-            !asked.contains(&**rule) || alone.contains(&**rule) && !looked.contains(&**path)
+            let (rule, path) = (&**rule, &**path);
+            !asked.contains(rule)
+                || alone.contains(rule) && !looked.contains(path)
+                || named.contains(rule) && !naming.contains(path)
         };
         let others = self.warnings.iter().filter(|(key, _)| stays(key));
         counts.extend(others.map(|(key, count)| (key.clone(), *count)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    agents::{self, Agents},
+    agents::{self, Agents, Asset},
     code::{self, Unit, workflow_script::Script},
     files::{FileId, Files},
     github::{
@@ -59,6 +59,8 @@ pub struct Repository {
     pub timings: Option<Timings>,
     /// The scripts of dynamic workflows, read when they are first asked for: several rules do.
     scripts: OnceLock<Vec<(FileId, Script)>>,
+    /// The files of the agents, commands and skills that are asked about, if not all are.
+    asked: Option<BTreeSet<FileId>>,
 }
 
 /// The models, as a set: which of them a rule asks, or a change of files changes.
@@ -138,6 +140,7 @@ impl Repository {
             systems: Arc::new(systems),
             timings: None,
             scripts: OnceLock::new(),
+            asked: None,
         }
     }
 
@@ -169,7 +172,31 @@ impl Repository {
             systems: Arc::default(),
             timings: self.timings.clone(),
             scripts: OnceLock::new(),
+            asked: None,
         }
+    }
+
+    /// Returns the same repository, asked about the agents, commands and skills of these files only, for rules that
+    /// [look at each with those it names](crate::rules::looks_at_named).
+    #[must_use]
+    pub fn asking(&self, files: BTreeSet<FileId>) -> Self {
+        Self {
+            files: self.files.clone(),
+            depth: self.depth,
+            github: self.github.clone(),
+            agents: self.agents.clone(),
+            code: self.code.clone(),
+            systems: self.systems.clone(),
+            timings: self.timings.clone(),
+            scripts: OnceLock::new(),
+            asked: Some(files),
+        }
+    }
+
+    /// Returns the agents, commands and skills that are asked about.
+    pub fn asked(&self) -> impl Iterator<Item = &Asset> {
+        let is_asked = |asset: &&Asset| self.asked.as_ref().is_none_or(|files| files.contains(&asset.file));
+        self.agents.assets.iter().filter(is_asked)
     }
 
     /// Returns the repository with other texts for some files. Models that these are no part of are shared.
@@ -202,6 +229,7 @@ impl Repository {
             systems: if changed.systems { Arc::new(Systems::read(&files)) } else { self.systems.clone() },
             timings: self.timings.clone(),
             scripts: OnceLock::new(),
+            asked: None,
             files,
         }
     }

@@ -297,6 +297,17 @@ pub fn looks_at_each_alone(rule: &Rule) -> bool {
     EACH_ALONE.iter().any(|alone| std::ptr::eq(*alone, rule))
 }
 
+/// Rules that judge an agent, a command or a skill by its text and those of the agents that it names.
+static WITH_NAMED: &[&Rule] = &[&missing_parallel_directive::RULE, &parallel_needs_output::RULE];
+
+/// Tells whether what a rule finds in an agent, a command or a skill hangs on nothing but its text and those of the agents
+/// that it names: where it is [asked](crate::repository::Repository::asked) about some only, it finds in them what it
+/// finds among all.
+#[must_use]
+pub fn looks_at_named(rule: &Rule) -> bool {
+    WITH_NAMED.iter().any(|named| std::ptr::eq(*named, rule))
+}
+
 /// Finds a rule by name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Rule> {

@@ -380,6 +380,7 @@ impl Asset {
             flow: flow.into(),
             starts: starts.into(),
             sketch: Arc::default(),
+            own_words: Arc::default(),
         }
     }
 }

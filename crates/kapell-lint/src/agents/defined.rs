@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use kapell_spec::{
-    claude::{reference, starts, steps},
-    words::Words,
+use kapell_spec::claude::{
+    reference::{self, Defined},
+    starts, steps,
 };
 use kapell_view::audit::{AssetKind, Scope};
 
@@ -37,8 +37,7 @@ fn is_loaded(asset: &Asset) -> bool {
 /// Adds the references that are heard only because their names are defined, to all assets or to those of `only`.
 pub(super) fn hear(assets: &mut [Asset], files: &Files, only: Option<&BTreeSet<FileId>>) {
     for ((scope, client), names) in names(assets) {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let words = Words::exact(&names);
+        let names = Defined::new(&names);
         let within = |asset: &&mut Asset| {
             asset.scope == scope
                 && asset.client == client
@@ -47,19 +46,19 @@ pub(super) fn hear(assets: &mut [Asset], files: &Files, only: Option<&BTreeSet<F
         };
         for asset in assets.iter_mut().filter(within) {
             let text = &*files[asset.file].text;
-            add(asset, asset.until.map_or(text, |end| &text[..end as usize]), &words, &names);
+            add(asset, asset.until.map_or(text, |end| &text[..end as usize]), &names);
         }
     }
 }
 
-fn add(asset: &mut Asset, text: &str, words: &Words, names: &[&str]) {
+fn add(asset: &mut Asset, text: &str, names: &Defined<'_>) {
     let definition = &asset.definition;
     // Instructions speak of agents in many ways; only what they list is sure.
     let memory = asset.kind == AssetKind::Memory;
     let mut heard = if memory {
         Vec::new()
     } else {
-        reference::known(text, definition, &asset.references, &asset.name, words, names)
+        reference::known(text, definition, &asset.references, &asset.name, names)
     };
     heard.extend(reference::beside_known(text, definition, names, !memory));
     let client = asset.client;

@@ -162,7 +162,7 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
         });
         for reference in named.filter(|reference| {
             let in_session = !is_agent && reference.names == Names::Command;
-            in_session || is_firm(reference) && hands_on(text, reference)
+            in_session || is_firm(reference)
         }) {
             let Resolved::Found(to) = agents.resolve(asset, reference) else { continue };
             // Whom a frontmatter of another client lets it start is not started by that.
@@ -175,7 +175,10 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
             if in_session && agents[to].definition.is_on("disable-model-invocation") == Some(true) {
                 continue;
             }
-            if to != from && seen.insert(to) {
+            // What the words around a name say is looked at last: that takes longest.
+            let told = || !is_agent && reference.names == Names::Command || hands_on(text, reference);
+            if to != from && !seen.contains(&to) && told() {
+                seen.insert(to);
                 let handover = Handover { from, to, file: asset.file, span: reference.span, in_session };
                 graph.edges.entry(from).or_default().push(handover);
             }

@@ -89,7 +89,7 @@ const ALIKE: &[(&[&str], &str)] = &[
 /// Returns the beginnings of the words of a description, in order: `writing`, `written` and `writes` are one, and so are words
 /// that mean the same. A description that leads from one thing to another has none, for there the order tells.
 #[must_use]
-pub fn own_words(asset: &Asset) -> Vec<String> {
+pub(super) fn own_words(asset: &Asset) -> Vec<String> {
     let text = asset.definition.text("description").map_or("", |description| &*description.text);
     let lower = text.to_lowercase();
     let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());

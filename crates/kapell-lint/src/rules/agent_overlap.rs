@@ -7,7 +7,7 @@ use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 use crate::{
     agents::{
         Asset, Home,
-        reworded::{WORDS_SHARE, in_other_words, own_words, share},
+        reworded::{WORDS_SHARE, in_other_words, share},
         similar,
     },
     repository::{Depth, Repository},
@@ -101,11 +101,11 @@ fn reworded(repository: &Repository, agents: &[&Asset]) -> Vec<(usize, usize)> {
         return Vec::new();
     }
     let tools = |at: usize| agents[at].definition.text("tools").map(|tools| &*tools.text);
-    let said: Vec<Vec<String>> = agents.iter().map(|agent| own_words(agent)).collect();
+    let said: Vec<&[String]> = agents.iter().map(|agent| agent.own_words()).collect();
     let mut found = Vec::new();
     for one in 0..agents.len() {
         for other in one + 1..agents.len() {
-            let near = said[one].len() >= WORDS_MIN && share(&said[one], &said[other]) >= WORDS_SHARE;
+            let near = said[one].len() >= WORDS_MIN && share(said[one], said[other]) >= WORDS_SHARE;
             let least = if said[one] == said[other] { LINES_FEW } else { LINES_MIN };
             let both = (agents[one], agents[other]);
             if near && tools(one) == tools(other) && in_other_words(&repository.files, both, least) {
@@ -122,9 +122,9 @@ const WORDS_MIN: usize = 6;
 /// Finds the pairs of agents whose descriptions are made of the very same words, in whatever order and form. One word of
 /// its own may be the subject, and the rest only the frame around it: then nothing is said.
 fn said_alike(agents: &[&Asset]) -> Vec<(usize, usize)> {
-    let mut said: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+    let mut said: BTreeMap<&[String], Vec<usize>> = BTreeMap::new();
     for (at, agent) in agents.iter().enumerate() {
-        let words = own_words(agent);
+        let words = agent.own_words();
         if words.len() >= WORDS_MIN {
             said.entry(words).or_default().push(at);
         }

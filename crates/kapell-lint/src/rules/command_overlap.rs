@@ -93,7 +93,7 @@ fn tell_doubles(repository: &Repository, report: &mut Report<'_>) {
         claude(AssetKind::Agent).map(|(_, agent)| ((&*agent.name, &agent.scope), agent)).collect();
     for (_, command) in claude(AssetKind::Command) {
         let Some(agent) = agents.get(&(&*command.name, &command.scope)) else { continue };
-        let (one, other) = (sentences(body(command)), sentences(body(agent)));
+        let [one, other] = [command, agent].map(|asset| sentences(body(asset)).collect::<BTreeSet<_>>());
         let both = one.intersection(&other).count();
         let starts = ["agent", "task tool", "delegate"].iter().any(|word| body(command).contains(word));
         let likeness = command.sketch(&repository.files).likeness(agent.sketch(&repository.files));
@@ -116,12 +116,11 @@ fn tell_doubles(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Returns the sentences of a text that are more than a word or two.
-fn sentences(text: &str) -> BTreeSet<&str> {
+fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let parts = text.split('\n').flat_map(|line| line.split(". "));
     parts
         .map(|part| part.trim_matches(|c: char| !c.is_alphanumeric()))
-        .filter(|part| part.contains(' '))
-        .collect()
+        .filter(|part| memchr::memchr(b' ', part.as_bytes()).is_some())
 }
 
 /// Tells whether a command lies in a directory below that for commands.

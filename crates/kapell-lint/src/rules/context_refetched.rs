@@ -59,7 +59,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let fetches = |start: &&str| {
                     content.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
                 };
-                if FETCHES.iter().any(fetches) && !content.contains(['<', '{', '[']) {
+                // Most lines begin with another letter.
+                let may = content.starts_with(['w', 'f', 'c', 'g', 'W', 'F', 'C', 'G']);
+                if may && FETCHES.iter().any(fetches) && !content.contains(['<', '{', '[']) {
                     let start = at + line.find(content).unwrap_or(0);
                     fetched
                         .entry(content.to_ascii_lowercase())
@@ -226,8 +228,12 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let mut looked: BTreeMap<Vec<String>, (usize, Span)> = BTreeMap::new();
     for (number, step) in asset.flow.steps.iter().enumerate().filter(|(_, step)| step.agents.is_empty()) {
         let body = &text[step.span.range()];
-        for sentence in body.split_inclusive(['.', '\n']) {
+        for sentence in body.split_inclusive('\n').flat_map(|line| line.split_inclusive('.')) {
             let trimmed = sentence.trim().trim_start_matches(|c: char| !c.is_alphabetic());
+            // Most sentences begin with another letter.
+            if !trimmed.starts_with(|c: char| "rslciaf".contains(c.to_ascii_lowercase())) {
+                continue;
+            }
             let verb = trimmed.split_whitespace().next().unwrap_or_default();
             if !LOOKS.iter().any(|look| look.eq_ignore_ascii_case(verb)) {
                 continue;

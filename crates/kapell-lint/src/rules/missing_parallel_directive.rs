@@ -3,7 +3,7 @@
 
 mod waits; // loops that wait for each before the next
 
-use std::sync::LazyLock;
+use std::{iter, sync::LazyLock};
 
 use kapell_spec::{
     claude::reference::{Names, Strength},
@@ -11,6 +11,7 @@ use kapell_spec::{
     words::Words,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
+use memchr::memmem;
 
 use crate::{
     agents::{
@@ -36,7 +37,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
+    for asset in repository.asked().filter(|asset| asset.is_read()) {
         let text = &repository.files[asset.file].text;
         let mut found = loops(repository, text, asset);
         found.extend(coded_loops(text, asset));
@@ -75,12 +76,24 @@ const CHAIN_MIN: usize = 3;
 /// Words by which a start may take what the one before gave back.
 const HANDED_ON: &[&str] = &["result", "output", "answer", "previous", "what it", "returned", "its "];
 
+/// What stands behind the name of one that is started.
+static AGENT: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new("agent"));
+
+/// Returns the lines that speak of an agent, and where each starts.
+fn lines_of_agents(text: &str, from: usize) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = from;
+    iter::from_fn(move || {
+        let found = at + AGENT.find(text.as_bytes().get(at..)?)?;
+        let start = at + text[at..found].rfind('\n').map_or(0, |before| before + 1);
+        at = text[found..].find('\n').map_or(text.len(), |len| found + len + 1);
+        Some((start, &text[start..at]))
+    })
+}
+
 /// Tells of lines that start one agent again and again, each time for another thing: a loop that is written out.
 fn tell_chains(report: &mut Report<'_>, asset: &Asset, text: &str) {
-    static AGENT: LazyLock<Words> = LazyLock::new(|| Words::new(&[" agent", " subagent"]));
-    let body = asset.definition.body as usize;
-    for (start, line) in AGENT.lines(text.get(body..).unwrap_or_default()) {
-        let start = body + start;
+    let lines = lines_of_agents(text, asset.definition.body as usize);
+    for (start, line) in lines.filter(|(_, line)| AGENT.find_iter(line.as_bytes()).count() >= CHAIN_MIN) {
         let said = line.replace(", and then ", ". then ").replace(", then ", ". then ");
         if asset.definition.document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
             continue;

@@ -42,7 +42,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(*file, clash.span, message).hint(hint).done();
         }
     }
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
+    for asset in repository.asked().filter(|asset| asset.is_read()) {
         let mut told: Vec<(Span, &String)> = Vec::new();
         let led = 1..led_together(&repository.files[asset.file].text, asset);
         let together = said_together(&repository.files[asset.file].text, asset);

@@ -15,9 +15,10 @@ use kapell_lint::{
     fix::patch_knowing,
     repository::{Depth, Repository},
     rule::Group,
-    rules::{RULES, looks_at_each_alone},
+    rules::{RULES, looks_at_each_alone, looks_at_named},
     wanted::{Scope, is_wanted},
 };
+use kapell_view::audit::Finding;
 
 use crate::cases::cases;
 
@@ -124,6 +125,32 @@ fn rules_that_look_at_each_file_alone_find_the_same_in_their_cases() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn rules_that_look_at_whom_one_names_find_the_same_in_all_who_do_not_name_what_changed() {
+    let mut changes = 0;
+    for root in repositories() {
+        let repository = Repository::new(Files::new(texts(&root)), Depth::Deep);
+        let before = audit_with(&repository, &looks_at_named);
+        let ids: Vec<_> = repository.agents.iter().map(|(_, asset)| asset.file).collect();
+        for &id in ids.iter().step_by(3) {
+            let file = &repository.files[id];
+            let text = file.text.replace("in parallel", "one by one").replace("Write", "Edit");
+            let after = repository.with(&[(file.path.to_string(), text)].into());
+            let Some(naming) = repository.agents.naming(&after.agents, &[id].into()) else { continue };
+            changes += 1;
+            let named = |finding: &Finding| {
+                repository.files.find(&finding.place.path).is_some_and(|id| naming.contains(&id))
+            };
+            let mut found = audit_with(&after.asking(naming.clone()), &looks_at_named);
+            assert!(found.iter().all(named), "{}", file.path);
+            found.extend(before.iter().filter(|finding| !named(finding)).cloned());
+            sort(&mut found);
+            assert_eq!(found, audit_with(&after, &looks_at_named), "{}", file.path);
+        }
+    }
+    assert!(changes > 20, "{changes}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use memchr::{memchr_iter, memmem};
 
-pub use known::{CHOICE, begins_item, beside_known, known, leads};
+pub use known::{CHOICE, Defined, begins_item, beside_known, known, leads};
 pub use mentioned::mentioned;
 
 use super::{

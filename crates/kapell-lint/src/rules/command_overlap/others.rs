@@ -1,8 +1,9 @@
 //! Commands that repeat an agent of another name, and commands of other clients that share a name with an agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
+use memchr::memchr_iter;
 
 use super::{ALIKE, sentences};
 use crate::{
@@ -30,24 +31,25 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
     if known.is_empty() || commands.is_empty() {
         return;
     }
-    // Which agents have a sentence. What many have is how the house speaks.
-    let all: Vec<BTreeSet<&str>> = known.iter().map(|agent| heads(body(agent))).collect();
-    let mut having: BTreeMap<(&Scope, &str), Vec<usize>> = BTreeMap::new();
+    let told: Vec<BTreeSet<&str>> = commands.iter().map(|command| heads(body(command)).collect()).collect();
+    let asked: HashSet<&str> = told.iter().flatten().copied().collect();
+    // Which agents have a sentence of a command. What many have is how the house speaks.
+    let mut having: BTreeMap<(&Scope, &str), BTreeSet<usize>> = BTreeMap::new();
     for (at, agent) in known.iter().enumerate() {
-        for &sentence in &all[at] {
-            having.entry((&agent.scope, sentence)).or_default().push(at);
+        for sentence in heads(body(agent)).filter(|sentence| asked.contains(sentence)) {
+            having.entry((&agent.scope, sentence)).or_default().insert(at);
         }
     }
-    for command in commands {
-        let own = heads(body(command));
+    for (command, own) in commands.into_iter().zip(&told) {
         let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
-        for &sentence in &own {
+        for &sentence in own {
             let agents = having.get(&(&command.scope, sentence)).filter(|agents| agents.len() == 1);
             agents.into_iter().flatten().for_each(|&at| *shared.entry(at).or_default() += 1);
         }
         let Some((at, both)) = shared.into_iter().max_by_key(|&(_, both)| both) else { continue };
         let agent = known[at];
-        let most = both >= SHARED_MIN && both * 2 > own.len().max(all[at].len());
+        let all = || heads(body(agent)).collect::<BTreeSet<_>>().len();
+        let most = both >= SHARED_MIN && both * 2 > own.len().max(all());
         let starts = ["agent", "task tool", "delegate"].iter().any(|word| body(command).contains(word))
             || body(command).contains(&agent.name.to_ascii_lowercase());
         let alike = command.sketch(&repository.files).likeness(agent.sketch(&repository.files)) >= ALIKE;
@@ -67,9 +69,9 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Returns how the sentences of a text begin, five words of each: what was added behind them makes no other sentence.
-fn heads(body: &str) -> BTreeSet<&str> {
-    let head = |sentence: &&str| sentence.match_indices(' ').nth(4).map_or(sentence.len(), |(at, _)| at);
-    sentences(body).iter().map(|sentence| &sentence[..head(sentence)]).collect()
+fn heads(body: &str) -> impl Iterator<Item = &str> {
+    let head = |sentence: &str| memchr_iter(b' ', sentence.as_bytes()).nth(4).unwrap_or(sentence.len());
+    sentences(body).map(move |sentence| &sentence[..head(sentence)])
 }
 
 /// Words of a description that tell what is done: the start of each, so that `writes` is `write`.

@@ -6,10 +6,7 @@ use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use super::ALIKE;
 use crate::{
-    agents::{
-        Asset, Home, delegation,
-        reworded::{in_other_words, own_words},
-    },
+    agents::{Asset, Home, delegation, reworded::in_other_words},
     repository::Repository,
     rule::Report,
 };
@@ -55,7 +52,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Returns the words of a description that count. Whoever looks for security looks for issues of security.
 fn words(command: &Asset) -> Vec<String> {
-    let mut words = own_words(command);
+    let mut words = command.own_words().to_vec();
     // The branch that one works on is the current one.
     words.retain(|word| word != "issu" && word != "curr");
     words

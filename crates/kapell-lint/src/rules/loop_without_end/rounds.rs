@@ -191,8 +191,7 @@ fn ends_by(unit: &Unit, (each, function): (Id, Id), answers: &BTreeSet<&str>) ->
     let by_answer = |exit: Id| {
         let around = unit.syntax.around(exit).take_while(|&id| id != each);
         let mut chosen = around.filter(|&id| unit.kind(id) == "if_statement").peekable();
-        chosen.peek().is_some()
-            && chosen.all(|id| unit.syntax.child(id, "condition").is_some_and(|condition| asks(condition)))
+        chosen.peek().is_some() && chosen.all(|id| unit.syntax.child(id, "condition").is_some_and(&asks))
     };
     let mut exits = unit.syntax.below(each).filter(|&id| again::leaves(unit, each, function, id)).peekable();
     exits.peek().is_some() && exits.all(by_answer)

@@ -40,6 +40,9 @@ struct Loader<'a> {
     ending: &'a str,
 }
 
+/// A name that is looked up in a folder, and where.
+type Asked<'a> = (FileId, Span, &'a str);
+
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut loaders: Vec<Loader<'_>> =
         repository.code.iter().flat_map(|unit| openers(repository, unit)).collect();
@@ -52,7 +55,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         last = last.iter().flat_map(|loader| handing_on(repository, &modules, loader)).collect();
         loaders.extend(last.iter().cloned());
     }
-    let mut asked: BTreeMap<(&str, &str), Vec<(FileId, Span, &str)>> = BTreeMap::new();
+    let mut asked: BTreeMap<(&str, &str), Vec<Asked<'_>>> = BTreeMap::new();
     for loader in &loaders {
         for (unit, given) in given(repository, &modules, loader) {
             if let Some(name) = plain(unit, given) {
@@ -70,7 +73,7 @@ fn tell(
     repository: &Repository,
     report: &mut Report<'_>,
     (folder, ending): (&str, &str),
-    mut places: Vec<(FileId, Span, &str)>,
+    mut places: Vec<Asked<'_>>,
 ) {
     places.sort_by_key(|(file, span, _)| (*file, span.start));
     places.dedup();

@@ -2,7 +2,11 @@
 //! count where somebody is handed something, below a sentence that leads to a list of agents, and in a table of who does
 //! what.
 
-use std::sync::LazyLock;
+use std::{
+    collections::{BTreeSet, HashSet},
+    iter,
+    sync::LazyLock,
+};
 
 use super::{Names, Reference, Strength, is_kebab, is_placeholder, spoken::is_somebody};
 use crate::{
@@ -104,6 +108,58 @@ static CHOOSES: LazyLock<Words> = LazyLock::new(|| {
     Words::new(&[CHOICE, &of_sentences].concat())
 });
 
+/// Names of agents that are defined.
+#[derive(Debug)]
+pub struct Defined<'a> {
+    names: &'a BTreeSet<String>,
+    /// Those without a hyphen, in order.
+    plain: Vec<&'a str>,
+    /// Finds these.
+    words: Words,
+    /// Those with a hyphen.
+    kebab: HashSet<&'a str>,
+}
+
+impl<'a> Defined<'a> {
+    /// Takes the names.
+    #[must_use]
+    pub fn new(names: &'a BTreeSet<String>) -> Self {
+        let (kebab, plain): (Vec<_>, Vec<_>) =
+            names.iter().map(String::as_str).partition(|name| is_kebab(name));
+        let words = Words::exact(&plain);
+        Self { names, plain, words, kebab: kebab.into_iter().collect() }
+    }
+
+    /// Tells whether a name is among them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Returns the names, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Returns the names that stand in a text, and where; those without a hyphen in other words, too.
+    fn places<'t>(&'t self, text: &'t str) -> impl Iterator<Item = (&'t str, usize)> {
+        let plain = self.words.places(text).map(|(number, at)| (self.plain[number], at));
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        let bytes = text.as_bytes();
+        let mut read = 0;
+        // Few words have a hyphen: the others are not even looked at.
+        let hyphened = memchr::memchr_iter(b'-', bytes).filter_map(move |at| {
+            if at < read {
+                return None;
+            }
+            let start = bytes[..at].iter().rposition(|byte| !part(byte)).map_or(0, |before| before + 1);
+            read = bytes[at..].iter().position(|byte| !part(byte)).map_or(bytes.len(), |len| at + len);
+            Some((&text[start..read], start))
+        });
+        plain.chain(hyphened.filter(|(name, _)| self.kebab.contains(name)))
+    }
+}
+
 /// Finds the places of `names` in the body of a definition that hand work over, and are not among those found.
 #[must_use]
 pub fn known(
@@ -111,16 +167,15 @@ pub fn known(
     definition: &Definition,
     found: &[Reference],
     own: &str,
-    words: &Words,
-    names: &[&str],
+    names: &Defined<'_>,
 ) -> Vec<Reference> {
     let page = Page { text, definition };
     let body = definition.body as usize;
     let mut heard = Vec::new();
-    for (number, at) in words.places(text.get(body..).unwrap_or_default()) {
-        let Some(name) = names.get(number).filter(|name| **name != own && !is_placeholder(name)) else {
+    for (name, at) in names.places(text.get(body..).unwrap_or_default()) {
+        if name == own || is_placeholder(name) {
             continue;
-        };
+        }
         let span = Span::new(body + at, body + at + name.len());
         let is_known = found.iter().any(|reference| {
             reference.span == span && reference.names == Names::Agent && reference.strength > Strength::Weak
@@ -132,7 +187,7 @@ pub fn known(
             let fenced = definition.document.fence_at(span.start).is_some();
             heard.push(Reference {
                 names: Names::Agent,
-                name: (*name).to_owned(),
+                name: name.to_owned(),
                 span,
                 strength: Strength::Strong,
                 fenced,
@@ -145,36 +200,42 @@ pub fn known(
 /// Finds the other names in columns of agents: where two or more of a column are defined, the rest are meant to be; where one
 /// is, and what is told has agents work (`sure`), those are that are called like somebody.
 #[must_use]
-pub fn beside_known(text: &str, definition: &Definition, names: &[&str], sure: bool) -> Vec<Reference> {
+pub fn beside_known(text: &str, definition: &Definition, names: &Defined<'_>, sure: bool) -> Vec<Reference> {
     let mut heard = Vec::new();
-    let body = definition.body as usize;
     let mut table: Vec<(usize, &str)> = Vec::new();
-    let mut at = body;
-    let end = |table: &mut Vec<(usize, &str)>, heard: &mut Vec<Reference>| {
-        heard.extend(roster(table, names, sure));
-        table.clear();
-    };
-    let rest = text.get(body..).unwrap_or_default();
-    // Most texts have no table.
-    let rest = if memchr::memchr(b'|', rest.as_bytes()).is_some() { rest } else { "" };
-    for line in rest.split_inclusive('\n') {
-        if line.trim_start().starts_with('|')
-            && definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_none()
-        {
-            table.push((at, line));
-        } else {
-            end(&mut table, &mut heard);
+    for (at, line) in piped(text, definition.body as usize) {
+        if definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some() {
+            continue;
         }
-        at += line.len();
+        if table.last().is_some_and(|(before, row)| before + row.len() != at) {
+            heard.extend(roster(&table, names, sure));
+            table.clear();
+        }
+        table.push((at, line));
     }
-    end(&mut table, &mut heard);
+    heard.extend(roster(&table, names, sure));
     heard.extend(listed_beside(text, definition, names));
     heard
 }
 
+/// Returns the lines that begin with a bar, as the rows of tables do, and where each starts.
+fn piped(text: &str, from: usize) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = from;
+    iter::from_fn(move || {
+        loop {
+            let bar = at + memchr::memchr(b'|', text.as_bytes().get(at..)?)?;
+            let start = at + text[at..bar].rfind('\n').map_or(0, |before| before + 1);
+            at = memchr::memchr(b'\n', &text.as_bytes()[bar..]).map_or(text.len(), |len| bar + len + 1);
+            if text[start..bar].trim_start().is_empty() {
+                return Some((start, &text[start..at]));
+            }
+        }
+    })
+}
+
 /// Finds the other names that begin the items of a list that has its agents work, or that says that they lie in
 /// `.claude/agents`: where most of them are defined, the rest are meant to be.
-fn listed_beside(text: &str, definition: &Definition, names: &[&str]) -> Vec<Reference> {
+fn listed_beside(text: &str, definition: &Definition, names: &Defined<'_>) -> Vec<Reference> {
     let items = &definition.document.items;
     let mut heard = Vec::new();
     let mut seen: Option<u32> = None;
@@ -185,6 +246,10 @@ fn listed_beside(text: &str, definition: &Definition, names: &[&str]) -> Vec<Ref
         seen = Some(first.list);
         let above =
             &text[(definition.body as usize).min(first.span.start as usize)..first.span.start as usize];
+        // Nothing else leads to a list.
+        if !above.trim_end().ends_with(':') {
+            continue;
+        }
         let last = above.trim_end().rsplit("\n\n").next().unwrap_or_default();
         let lists = last.contains(".claude/agents") && last.ends_with(':') && !CHOOSES.is_in(last);
         if !(lists || leads(above)) {
@@ -203,7 +268,7 @@ fn listed_beside(text: &str, definition: &Definition, names: &[&str]) -> Vec<Ref
                 (ends && is_kebab(&rest[..len])).then(|| (Span::new(start, start + len), &rest[..len]))
             })
             .collect();
-        let defined = heads.iter().filter(|(_, name)| names.contains(name)).count();
+        let defined = heads.iter().filter(|(_, name)| names.has(name)).count();
         if defined == 0 || defined * 2 < heads.len() {
             continue;
         }
@@ -219,7 +284,7 @@ fn listed_beside(text: &str, definition: &Definition, names: &[&str]) -> Vec<Ref
 }
 
 /// Reads a table that has a column for agents.
-fn roster(table: &[(usize, &str)], names: &[&str], sure: bool) -> Vec<Reference> {
+fn roster(table: &[(usize, &str)], names: &Defined<'_>, sure: bool) -> Vec<Reference> {
     let heads = table.first().map_or("", |(_, line)| line).to_ascii_lowercase();
     let is_column = |head: &str| {
         matches!(
@@ -241,11 +306,11 @@ fn roster(table: &[(usize, &str)], names: &[&str], sure: bool) -> Vec<Reference>
             is_kebab(name).then(|| (Span::new(start, start + name.len()), name))
         })
         .collect();
-    let defined = cells.iter().filter(|(_, name)| names.contains(name)).count();
+    let defined = cells.iter().filter(|(_, name)| names.has(name)).count();
     if defined == 0 || defined == 1 && !sure || defined * 2 < cells.len() {
         return Vec::new();
     }
-    let meant = |name: &str| defined > 1 || names.contains(&name) || is_somebody(name);
+    let meant = |name: &str| defined > 1 || names.has(name) || is_somebody(name);
     let reference = |(span, name): (Span, &str)| Reference {
         names: Names::Agent,
         name: name.to_owned(),
@@ -312,7 +377,7 @@ impl Page<'_> {
         // `Start the agents a-b and c-d`: the first is told, the rest are joined to it.
         let joined = kebab
             && matches!(last, "agents" | "subagents")
-            && HANDS.iter().any(|word| has_word(&lower, word));
+            && words_of(&lower).any(|word| HANDS.contains(&word));
         // `Agent: `x``, and `Start both together: `x`, `y``.
         let line = lower.trim_end_matches(['`', '*', ' ']).rsplit('\n').next().unwrap_or_default();
         let line = line.trim_start_matches(['*', '-', ' ']);
@@ -464,18 +529,17 @@ pub fn leads(before: &str) -> bool {
     let last = if last.starts_with('#') { last.split_once('\n').map_or("", |(_, rest)| rest) } else { last };
     let last = last.rsplit(". ").next().unwrap_or_default();
     let lower = last.to_ascii_lowercase();
+    let words: Vec<&str> = words_of(&lower).collect();
+    let has = |any: &[&str]| words.iter().any(|word| any.contains(word));
     let somebody = ["agents", "subagents", "sub-agents", "reviewers", "specialists", "both"];
     // `Launch in parallel:` needs no word for whom.
-    let together = ["parallel", "simultaneously", "concurrently", "once", "together"];
-    let alone = ["launch", "spawn", "start", "dispatch", "run"];
-    let all =
-        together.iter().any(|word| has_word(&lower, word)) && alone.iter().any(|word| has_word(&lower, word));
+    let all = || {
+        has(&["parallel", "simultaneously", "concurrently", "once", "together"])
+            && has(&["launch", "spawn", "start", "dispatch", "run"])
+    };
     let bare =
         matches!(lower.trim(), "in parallel:" | "simultaneously:" | "concurrently:" | "at the same time:");
-    let hands = || {
-        HANDS.iter().chain(GIVES).any(|word| has_word(&lower, word))
-            && (all || somebody.iter().any(|word| has_word(&lower, word)))
-    };
+    let hands = || (has(HANDS) || has(GIVES)) && (has(&somebody) || all());
     lower.trim_end().ends_with(':') && (bare || hands()) && !CHOOSES.is_in(last) && !DENIED.is_in(last)
 }
 
@@ -487,8 +551,8 @@ fn is_counted(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-fn has_word(lower: &str, word: &str) -> bool {
-    lower.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|part| part == word)
+fn words_of(lower: &str) -> impl Iterator<Item = &str> {
+    lower.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -496,9 +560,9 @@ mod tests {
     use super::*;
 
     fn heard(text: &str) -> Vec<String> {
-        let names = ["api-owner", "log-sage", "writer"];
+        let names = ["api-owner", "log-sage", "writer"].map(str::to_owned).into();
         let definition = Definition::read(text);
-        let found = known(text, &definition, &[], "lead", &Words::exact(&names), &names);
+        let found = known(text, &definition, &[], "lead", &Defined::new(&names));
         found.into_iter().map(|reference| reference.name).collect()
     }
 
@@ -544,7 +608,8 @@ mod tests {
     fn the_rest_of_a_roster_is_meant_to_be_defined() {
         let text =
             "| Role | Agent |\n| --- | --- |\n| a | `api-owner` |\n| b | `log-sage` |\n| c | `no-body` |\n";
-        let names = ["api-owner", "log-sage"];
+        let names = ["api-owner", "log-sage"].map(str::to_owned).into();
+        let names = Defined::new(&names);
         let found = |text: &str| beside_known(text, &Definition::read(text), &names, false).len();
         assert_eq!(found(text), 3);
         assert_eq!(found(&text.replace("api-owner", "other-one")), 0, "most of them lie elsewhere");

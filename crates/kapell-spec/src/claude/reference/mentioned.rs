@@ -4,7 +4,7 @@ use memchr::memchr_iter;
 
 use super::{
     Names, Reference, Strength, is_kebab, is_placeholder,
-    known::{DENIED, GIVES, HANDS, Page},
+    known::{DENIED, Defined, GIVES, HANDS, Page},
     spoken::is_somebody,
 };
 use crate::{claude::definition::Definition, finding::Span, suggest};
@@ -22,7 +22,7 @@ pub fn mentioned(
     text: &str,
     definition: &Definition,
     own: &str,
-    names: &[&str],
+    names: &Defined<'_>,
     brings: &dyn Fn(&str) -> bool,
 ) -> Vec<Reference> {
     let (page, body) = (Page { text, definition }, definition.body as usize);
@@ -50,9 +50,9 @@ pub fn mentioned(
             passive || HANDS.contains(&last) || last == "to" && words.any(|word| GIVES.contains(&word));
         let after = text[span.end as usize..].trim_start_matches(['`', '*', ' ']);
         let titled = ["agent", "subagent"].iter().any(|word| after.starts_with(word));
-        let strength = if !names.contains(&name) {
+        let strength = if !names.has(name) {
             // A team or a person may be meant, unless it is nearly the name of an agent, or called one.
-            let near = suggest::nearest(name, names.iter().copied()).is_some();
+            let near = suggest::nearest(name, names.iter()).is_some();
             let meant = handed && is_kebab(name) && (near || titled || is_somebody(name));
             meant.then_some(Strength::Strong)?
         } else if handed {
@@ -89,9 +89,9 @@ mod tests {
     use super::*;
 
     fn heard(text: &str) -> Vec<(String, Strength)> {
-        let names = ["map-expert", "fixer"];
+        let names = ["map-expert", "fixer"].map(str::to_owned).into();
         let definition = Definition::read(text);
-        let found = mentioned(text, &definition, "lead", &names, &|name| name == "general");
+        let found = mentioned(text, &definition, "lead", &Defined::new(&names), &|name| name == "general");
         found.into_iter().map(|reference| (reference.name, reference.strength)).collect()
     }
 

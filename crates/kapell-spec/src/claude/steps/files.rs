@@ -1,5 +1,7 @@
 //! The files that a step takes in and hands on.
 
+use std::iter;
+
 use super::Step;
 use crate::{
     claude::{
@@ -228,11 +230,26 @@ const ENDINGS: &[&str] = &[
 
 /// Finds names of files that hold text or data, each with its place in the line.
 pub fn paths(line: &str) -> impl Iterator<Item = (usize, &str)> {
-    let breaks = |c: char| c.is_whitespace() || "`\"'(),;|".contains(c);
-    line.split(breaks).filter_map(move |word| {
+    dotted(line).filter_map(move |word| {
         let path = word.trim_end_matches(['.', ':', ']', '*']).trim_start_matches(['*', '[']);
         let known = path.rsplit_once('.').is_some_and(|(_, end)| ENDINGS.contains(&end));
         (known && path.len() > 4).then(|| (path.as_ptr() as usize - line.as_ptr() as usize, path))
+    })
+}
+
+/// Returns the words with a dot in them: few have one, and the others are not even looked for.
+fn dotted(text: &str) -> impl Iterator<Item = &str> {
+    let breaks = |c: char| c.is_whitespace() || "`\"'(),;|".contains(c);
+    let mut rest = text;
+    iter::from_fn(move || {
+        let dot = memchr::memchr(b'.', rest.as_bytes())?;
+        let start = rest[..dot]
+            .rfind(breaks)
+            .map_or(0, |at| at + rest[at..].chars().next().map_or(1, char::len_utf8));
+        let end = rest[dot..].find(breaks).map_or(rest.len(), |len| dot + len);
+        let word = &rest[start..end];
+        rest = &rest[end..];
+        Some(word)
     })
 }
 
