@@ -126,6 +126,14 @@ impl<'a> Shared<'a> {
         found
     }
 
+    /// Returns the other jobs that change something that runs while they may be cancelled.
+    fn others(&self, jobs: &[usize], told: usize) -> impl Iterator<Item = usize> {
+        jobs.iter().copied().filter(move |&job| {
+            let deploys = self.flow.facts[job].iter().any(|facts| facts.does(Kind::Deploy));
+            job != told && deploys && self.worlds(job).next().is_some()
+        })
+    }
+
     /// Returns what lets a run finish, and still stops superseded runs of pull requests where it did.
     fn finishing(&self) -> &'static str {
         let flowing =
@@ -176,6 +184,9 @@ fn look(
         .severity(severity)
         .also(flow.file, span, "may end half way")
         .hint(format!("let it finish: `cancel-in-progress: {finishing}`"));
+    for other in group.others(jobs, job) {
+        draft = draft.also(flow.file, flow.job_span(other), "deploys, too");
+    }
     if group.cancel.is("true") && !group.cancel.aliased {
         let title = match finishing {
             "false" => "let a run finish before the next one starts",

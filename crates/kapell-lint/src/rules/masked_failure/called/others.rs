@@ -37,13 +37,12 @@ impl Called<'_> {
         step.name = None;
         step.shell = step.run.clone().map(|run| Text { text: "pwsh".into(), ..run });
         let inner = Script { step: &step, facts: &facts, ..script };
-        let outside = |at: &usize| is_outside(&text[..facts.commands[*at].start]);
-        let mut all = (0..facts.commands.len()).filter(outside);
         let commanded = command.words.iter().any(|word| word.to_ascii_lowercase().starts_with("-c"));
         let by_file = command.program() == "pwsh" && !commanded && !ways::asks_in_power_shell(&text);
-        let (at, lost) = all.find_map(|at| {
+        let (at, lost) = (0..facts.commands.len()).find_map(|at| {
             let lost = ways::in_power_shell(inner, at);
-            Some((at, lost.or_else(|| by_file.then(|| at_its_end(inner, at))?)?))
+            let lost = lost.or_else(|| by_file.then(|| at_its_end(inner, at))?)?;
+            is_outside(&text[..facts.commands[at].start]).then_some((at, lost))
         })?;
         Some((file, line(&text, facts.commands[at].start), lost))
     }
