@@ -30,13 +30,18 @@ const JOBS: usize = 3;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         // Few jobs stand at the same place of the graph as another.
-        let words: Vec<_> = flow.jobs().map(|(_, job)| LazyCell::new(move || words(flow, job))).collect();
+        let split = |parts: &'static [char]| -> Vec<_> {
+            flow.jobs().map(|(_, job)| LazyCell::new(move || words(flow, job, parts))).collect()
+        };
+        let (parts, whole) = (split(PARTS), split(WHOLE));
         let mut told: Vec<usize> = Vec::new();
         for (at, job) in flow.jobs() {
             if told.contains(&at) || job.uses.is_some() || job.steps.len() < 3 {
                 continue;
             }
-            let alike = |other: &usize| same_shape(flow, at, *other) && alike(&words[at], &words[*other]);
+            let same_words =
+                |other: usize| alike(&parts[at], &parts[other]) || alike(&whole[at], &whole[other]);
+            let alike = |other: &usize| same_shape(flow, at, *other) && same_words(*other);
             let same: Vec<usize> = (at + 1..flow.model.jobs.len()).filter(alike).collect();
             if same.len() + 1 < JOBS {
                 continue;
@@ -57,7 +62,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-fn words<'a>(flow: &'a Flow, job: &Job) -> Vec<&'a str> {
+/// What stands between words.
+const WHOLE: &[char] = &[' ', '"', '\''];
+
+/// What stands between words and their parts: `g++-12` and `g++-13` differ in a number.
+const PARTS: &[char] = &[' ', '"', '\'', '/', '-', ':'];
+
+fn words<'a>(flow: &'a Flow, job: &Job, between: &[char]) -> Vec<&'a str> {
     let text = flow.text.get(job.id.span.end as usize..job.span.end as usize).unwrap_or_default();
     text.lines()
         .filter(|line| {
@@ -65,7 +76,7 @@ fn words<'a>(flow: &'a Flow, job: &Job) -> Vec<&'a str> {
                 && !line.trim_start().starts_with("name:")
                 && !line.trim_start().starts_with("- name:")
         })
-        .flat_map(|line| line.split([' ', '"', '\'', '/', '-', ':']))
+        .flat_map(|line| line.split(between))
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -93,7 +104,7 @@ fn alike(left: &[&str], right: &[&str]) -> bool {
     if left.len() != right.len() || left.len() < 12 {
         return false;
     }
-    let program = |at: usize| at > 0 && left[at - 1] == "run" && left[at] != right[at];
+    let program = |at: usize| at > 0 && matches!(left[at - 1], "run" | "run:") && left[at] != right[at];
     if (0..left.len()).any(program) {
         return false;
     }
