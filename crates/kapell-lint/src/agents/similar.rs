@@ -1,6 +1,9 @@
 //! How alike two texts are.
 
-use std::ops::Range;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 /// How many of the least hashes are kept.
 const SIZE: usize = 128;
@@ -128,6 +131,24 @@ fn odd_at_most(share: f64) -> u32 {
     ((1.0 - share) * SIZE as f64).floor() as u32
 }
 
+/// Takes a number for its hash: those of shingles are spread evenly, but the first bits of the least of them are zeros.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.rotate_left(20);
+    }
+}
+
 /// Returns the pairs of sketches that are alike to at least `share`, in order, and how much.
 ///
 /// Of the least hashes of their union, at most `1 - share` are not in both. So among that many and one more of the
@@ -135,30 +156,24 @@ fn odd_at_most(share: f64) -> u32 {
 #[must_use]
 pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
     let odd = odd_at_most(share) as usize;
-    let least = |(at, sketch): (usize, &&Sketch)| {
-        sketch.0.iter().take(odd + 1).map(|&hash| (hash, at)).collect::<Vec<_>>()
-    };
-    let mut having: Vec<(u64, usize)> = sketches.iter().enumerate().flat_map(least).collect();
-    // Those of one hash in the order of their sketches.
-    having.sort_unstable();
-    // For each sketch the ranges of those before it that have a hash of it.
-    let mut shared: Vec<Vec<Range<usize>>> = vec![Vec::new(); sketches.len()];
-    let mut start = 0;
-    for same in having.chunk_by(|one, two| one.0 == two.0) {
-        for (count, &(_, at)) in same.iter().enumerate().skip(1) {
-            shared[at].push(start..start + count);
-        }
-        start += same.len();
-    }
+    // The sketches that have a hash, last one first: each entry leads to the one before it.
+    let mut last: HashMap<u64, usize, BuildHasherDefault<AsItIs>> = HashMap::default();
+    let mut entries: Vec<(usize, Option<usize>)> = Vec::new();
     let mut found = Vec::new();
     // With which one each was compared last.
     let mut compared = vec![usize::MAX; sketches.len()];
-    for (at, ranges) in shared.into_iter().enumerate() {
-        for &(_, other) in ranges.into_iter().flat_map(|range| &having[range]) {
-            if std::mem::replace(&mut compared[other], at) != at {
-                let likeness = sketches[other].likeness_from(sketches[at], share);
-                found.extend(likeness.map(|likeness| (other, at, likeness)));
+    for (at, sketch) in sketches.iter().enumerate() {
+        for &hash in sketch.0.iter().take(odd + 1) {
+            let before = last.insert(hash, entries.len());
+            let mut next = before;
+            while let Some((other, before)) = next.map(|entry| entries[entry]) {
+                if std::mem::replace(&mut compared[other], at) != at {
+                    let likeness = sketches[other].likeness_from(sketch, share);
+                    found.extend(likeness.map(|likeness| (other, at, likeness)));
+                }
+                next = before;
             }
+            entries.push((at, before));
         }
     }
     found.sort_unstable_by_key(|&(one, other, _)| (one, other));

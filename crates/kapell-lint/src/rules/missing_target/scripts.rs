@@ -55,10 +55,11 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         for (job, model) in flow.jobs().filter(|(_, job)| job.folder.is_none() && !job.container) {
             for (index, (step, facts)) in flow.steps(job).enumerate() {
                 let text = step.script();
-                if step.folder.is_some() || !is_as_committed(&model.steps[..index]) {
+                if step.folder.is_some() {
                     continue;
                 }
-                if let Some((command, path)) = missing(repository, (flow, model), facts, text) {
+                let missing = missing(repository, (flow, model), facts, text);
+                if let Some((command, path)) = missing.filter(|_| is_as_committed(&model.steps[..index])) {
                     tell(repository, (flow, step), command, path, report);
                 }
             }
@@ -99,13 +100,11 @@ fn missing<'a>(
     text: &str,
 ) -> Option<(&'a Command, &'a str)> {
     for command in &facts.commands {
-        let made = text.get(..command.start).unwrap_or_default();
-        let path = script(command).filter(|_| !command.asked && command.depth == 0);
-        let brings = |text: &str| BRINGS.iter().any(|word| text.contains(word));
-        if brings(made) || path.is_none() && brings(&command.text()) {
+        let Some(path) = script(command).filter(|_| !command.asked && command.depth == 0) else { continue };
+        let before = text.get(..command.start).unwrap_or_default();
+        if BRINGS.iter().any(|word| before.contains(word)) {
             return None;
         }
-        let Some(path) = path else { continue };
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let there = is_there(repository, job, path) || !repository.files.exists(folder);
         let told = || {

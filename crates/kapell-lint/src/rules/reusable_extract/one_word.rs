@@ -13,9 +13,6 @@ const WORKFLOWS: usize = 3;
 /// A job, by its workflow and its number there.
 pub(super) type Place = (usize, usize);
 
-/// What jobs that may be alike have the same: their actions, and how many words there are.
-type Shape<'a> = (Vec<&'a str>, usize);
-
 /// A job, and all words of its steps.
 type Worded<'a> = (Place, Vec<&'a str>);
 
@@ -25,15 +22,24 @@ pub(super) struct Kept {
     pub(super) words: Vec<String>,
 }
 
-/// Finds the jobs that several workflows keep, each with a word of its own.
+/// Finds the jobs that several workflows keep, each with a word of its own: they have the same actions, and as many words.
 pub(super) fn kept(flows: &[Flow]) -> Vec<Kept> {
-    let mut alike: BTreeMap<Shape<'_>, Vec<Worded<'_>>> = BTreeMap::new();
+    let mut alike: BTreeMap<Vec<&str>, Vec<Place>> = BTreeMap::new();
     for (index, flow) in flows.iter().enumerate() {
         for (at, job) in flow.jobs().filter(|(_, job)| job.steps.len() >= STEPS) {
-            let words = words(flow, job);
-            let actions = job.steps.iter().map(action).collect();
-            alike.entry((actions, words.len())).or_default().push(((index, at), words));
+            alike.entry(job.steps.iter().map(action).collect()).or_default().push((index, at));
         }
+    }
+    let several = alike.into_values().filter(|jobs| jobs.len() >= WORKFLOWS);
+    several.flat_map(|jobs| kept_of(flows, &jobs)).collect()
+}
+
+/// Finds them among jobs that have the same actions.
+fn kept_of(flows: &[Flow], jobs: &[Place]) -> Vec<Kept> {
+    let mut alike: BTreeMap<usize, Vec<Worded<'_>>> = BTreeMap::new();
+    for &(index, at) in jobs {
+        let words = words(&flows[index], &flows[index].model.jobs[at]);
+        alike.entry(words.len()).or_default().push(((index, at), words));
     }
     alike.into_values().filter(|jobs| jobs.len() >= WORKFLOWS).filter_map(|jobs| of_one(&jobs)).collect()
 }

@@ -1,6 +1,11 @@
 //! Agents that leave it to one other to start them: a command, a skill or an agent.
 
-use kapell_spec::claude::reference::{Names, Reference, Strength};
+use std::sync::LazyLock;
+
+use kapell_spec::{
+    claude::reference::{Names, Reference, Strength},
+    words::Words,
+};
 use kapell_view::audit::AssetKind;
 
 use super::names;
@@ -35,6 +40,10 @@ const BETWEEN: &[&str] = &["ever", "to be", "meant to be", "intended to be", "ma
 
 /// Returns the end of the words that say that only one other may start an agent: `only ever started by`, `started only by`.
 fn reserved_at(lower: &str) -> Option<usize> {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(ALONE));
+    if !WORDS.is_in_lower(lower) {
+        return None;
+    }
     let places = ALONE.iter().flat_map(|word| lower.match_indices(word));
     let mut ends = places.filter_map(|(at, word)| {
         let after = lower[at + word.len()..].strip_prefix(' ')?;

@@ -114,6 +114,10 @@ const PRINTS: &[&str] = &[
 /// Notes the file that a command writes: `gh pr diff 1 > pr.diff`.
 pub(super) fn printed(mark: &Mark, step: &mut Step) {
     let command = &mark.text;
+    // Most marks hold a name and nothing else.
+    if !command.as_bytes().windows(2).any(|pair| matches!(pair, b" >" | b" -")) {
+        return;
+    }
     let Some(at) = PRINTS.iter().filter_map(|flag| Some(command.rfind(flag)? + flag.len())).max() else {
         return;
     };
