@@ -126,7 +126,7 @@ fn keeps_state(text: &str) -> bool {
 fn keepers<'a>(code: &[(FileId, &'a File)], others: Vec<(FileId, &'a File)>) -> Vec<(FileId, &'a File)> {
     let rewrites = |file: &File| {
         file.text.contains("writeFile(") && file.text.contains("readFile(")
-            || file.text.contains("aiofiles.open(")
+            || ["aiofiles.open(", "anyio.Path("].iter().any(|word| file.text.contains(word))
     };
     let keeps = |file: &File| file.text.len() <= KEEPER && (rewrites(file) || keeps_state(&file.text));
     let mut found: Vec<(FileId, &File)> = others.into_iter().filter(|(_, file)| keeps(file)).collect();

@@ -17,7 +17,7 @@ use kapell_spec::claude::{
 use self::words::{CHECKS, CHOOSES, COMMON, CONTEXT, ENDS, ORDERS, REASONS};
 pub use self::{
     handed::{Handed, handed_at_once},
-    words::tells_parallel,
+    words::{tells_parallel, tells_parallel_of},
 };
 use super::Asset;
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use kapell_spec::{
-    claude::reference::{Names, Reference, Strength},
+    claude::reference::{
+        Names, Reference, Strength,
+        handing::{GIVES, sends_each},
+    },
     finding::Span,
     line,
     words::Words,
@@ -91,10 +94,6 @@ const HANDS_ON: &[&str] = &[
 ];
 
 static HANDING_ON: LazyLock<Words> = LazyLock::new(|| Words::new(HANDS_ON));
-
-/// Verbs with which something is given, before `to` and a name.
-const GIVES: &[&str] =
-    &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
 
 static BOUNDING: LazyLock<Words> = LazyLock::new(|| Words::new(BOUNDED));
 
@@ -247,6 +246,7 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
         || asked
         || given
         || worked
+        || sends_each(clause.trim_start())
         || HANDING_ON.is_in_lower(&around);
     if !said {
         return false;

@@ -34,6 +34,25 @@ pub struct Graph<'a> {
     pub hides_edges: bool,
     /// What the names of a loop stand for in the round that is read.
     given: Round<'a>,
+    /// Nodes whose names are put together.
+    composed: Vec<Composed<'a>>,
+}
+
+/// A node that is named after what it runs: `f"do_{step.__name__}"`.
+#[derive(Debug, Clone, Copy)]
+struct Composed<'a> {
+    at: Id,
+    /// What stands before the name of the function, that name, and what stands behind it.
+    name: [&'a str; 3],
+    runs: Option<Id>,
+}
+
+impl Composed<'_> {
+    /// Tells whether this is its whole name.
+    fn is(&self, name: &str) -> bool {
+        let [before, own, behind] = self.name;
+        name.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind)) == Some(own)
+    }
 }
 
 /// What the names of a loop stand for in one round.
@@ -85,6 +104,7 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
             hides_nodes: false,
             hides_edges: false,
             given: Round::new(),
+            composed: Vec::new(),
         });
         for round in rounds(unit, call).unwrap_or_else(|| vec![Round::new()]) {
             graph.given = round;
@@ -94,6 +114,7 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
     }
     let mut found: Vec<Graph<'_>> = graphs.into_values().collect();
     for graph in &mut found {
+        graph.name_composed();
         let hidden = hidden.contains(&graph.made);
         graph.hides_nodes |= hidden;
         graph.hides_edges |= hidden;
@@ -223,12 +244,38 @@ impl<'a> Graph<'a> {
         });
         match first.or_else(named) {
             Some((at, name, runs)) => drop(self.nodes.insert(name, (at, runs))),
-            None => self.hide(),
+            None => match args.first().and_then(|&first| self.composed(first, args.get(1).copied())) {
+                Some(composed) => self.composed.push(composed),
+                None => self.hide(),
+            },
         }
         // What a node says of where it goes on.
         let options = args.get(2).map_or("", |&options| unit.text(options));
         if unit.keyword(call, "destinations").is_some() || options.contains("ends") {
             self.hides_edges = true;
+        }
+    }
+
+    /// Reads a name that is put together of the name of a function.
+    fn composed(&self, at: Id, runs: Option<Id>) -> Option<Composed<'a>> {
+        let unit = self.unit;
+        let text = unit.text(at).strip_prefix('f')?.trim_matches(['"', '\'']);
+        let (before, rest) = text.split_once('{')?;
+        let (inner, behind) = rest.split_once('}')?;
+        let function = self.given.get(inner.strip_suffix(".__name__")?)?;
+        let plain =
+            unit.kind(at) == "string" && unit.kind(*function) == "identifier" && !behind.contains('{');
+        plain.then(|| Composed { at, name: [before, unit.text(*function), behind], runs })
+    }
+
+    /// Gives the nodes whose names are put together the names by which edges lead to them.
+    fn name_composed(&mut self) {
+        for composed in std::mem::take(&mut self.composed) {
+            let mut names = self.edges.iter().flat_map(|edge| [edge.from, edge.to]);
+            match names.find(|name| composed.is(name)) {
+                Some(name) => drop(self.nodes.insert(name, (composed.at, composed.runs))),
+                None => self.hide(),
+            }
         }
     }
 

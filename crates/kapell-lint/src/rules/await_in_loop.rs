@@ -129,6 +129,7 @@ fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)>
         (unit.awaited(call) || blocks(unit, call))
             && !unbounded_fan_out::gathers(unit, call)
             && programs::agent(unit, call).is_none()
+            && !only_makes(unit, call)
             && !BUILT_IN.contains(&unit.callee_name(call))
     };
     let calls: Vec<Id> = unit.calls_in(body).filter(|&call| waits(call) && nearest(call)).collect();
@@ -142,6 +143,24 @@ fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)>
     });
     let elsewhere = |call| unit.awaited(call).then(|| fetched(methods, unit, call)).flatten();
     found.or_else(|| calls.iter().find_map(|&call| elsewhere(call).map(|what| (call, what))))
+}
+
+/// Tells whether a call that nobody awaits takes what a function of the file makes a function of, which others call later.
+fn only_makes(unit: &Unit, call: Id) -> bool {
+    let gives_function = |function: Id| {
+        unit.syntax.below(function).any(|id| {
+            let is_value =
+                |&child: &Id| unit.kind(child) == "identifier" || FUNCTIONS.contains(&unit.kind(child));
+            let value = unit.syntax.children(id).find(is_value);
+            unit.kind(id) == "return_statement"
+                && unit.function_of(id) == function
+                && value.is_some_and(|value| {
+                    let own = |own: Id| own != function && unit.syntax.holds(function, own);
+                    unit.kind(value) != "identifier" || unit.function(unit.text(value)).is_some_and(own)
+                })
+        })
+    };
+    !unit.awaited(call) && unit.calls_in(call).filter_map(|call| unit.called(call)).any(gives_function)
 }
 
 /// Words of functions that say themselves how many of their requests go out at once.

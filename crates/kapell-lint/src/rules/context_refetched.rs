@@ -73,7 +73,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         asked_again(report, asset, text);
         same_page(report, asset, text);
-        each_asks(report, asset, text);
+        each_asks(repository, report, asset, text);
         read_again(report, asset, text);
         asked::same_texts(repository, report, asset, text);
         known_already(report, asset, text);
@@ -99,7 +99,7 @@ fn tell_agents(report: &mut Report<'_>, asset: &Asset, message: String, severity
 }
 
 /// Tells of agents in one list that are each told to ask a service the same.
-fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
+fn each_asks(repository: &Repository, report: &mut Report<'_>, asset: &Asset, text: &str) {
     let mut asked: BTreeMap<(u32, &str), Vec<Span>> = BTreeMap::new();
     let document = &asset.definition.document;
     let inside = |outer: Span, inner: Span| outer.start <= inner.start && inner.end <= outer.end;
@@ -135,7 +135,14 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
                 && reference.strength >= Strength::Strong
                 && inside(item.span, reference.span)
         });
-        if stepped || !(named || is_numbered_agent(&text[item.span.range()])) {
+        // One that is defined works also where nothing but its name heads what it is to do.
+        let own_text = &text[item.span.range()];
+        let headed = || {
+            let name = heading_name(own_text);
+            let mut agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.is_read());
+            name.is_some_and(|name| agents.any(|(_, agent)| agent.name == name))
+        };
+        if stepped || !(named || is_numbered_agent(own_text) || headed()) {
             continue;
         }
         for mark in own {
@@ -159,6 +166,16 @@ fn is_numbered_agent(item: &str) -> bool {
         let numbered = name[..len].bytes().all(|byte| byte.is_ascii_digit());
         (1..=2).contains(&len) && (len == 1 || numbered) && name[len..].starts_with([':', '*', ' ', '.', ')'])
     })
+}
+
+/// Returns the name that an item begins with, in marks, and goes on after a colon with what is to be done.
+fn heading_name(item: &str) -> Option<&str> {
+    let rest = item.trim_start_matches(|c: char| "-+.)_ \t".contains(c) || c.is_ascii_digit());
+    let rest = rest.strip_prefix("* ").unwrap_or(rest);
+    let name = rest.trim_start_matches(['*', '`']);
+    let len = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))?;
+    let marked = name.len() < rest.len();
+    (marked && name[len..].trim_start_matches(['*', '`']).starts_with(':')).then_some(&name[..len])
 }
 
 /// Tells whether a mark begins its line.

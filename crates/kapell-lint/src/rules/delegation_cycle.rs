@@ -1,5 +1,7 @@
 //! `delegation-cycle`: agents hand work to each other in a circle.
 
+mod calls; // functions that call each other for as long as a model says so
+
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -25,6 +27,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     endless(repository, report);
+    calls::check(repository, report);
     let graph = repository.agents.handovers(&repository.files);
     for circle in graph.circles() {
         let Some(first) = circle.first() else { continue };

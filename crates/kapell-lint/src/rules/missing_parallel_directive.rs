@@ -6,7 +6,10 @@ mod waits; // loops that wait for each before the next
 use std::{iter, sync::LazyLock};
 
 use kapell_spec::{
-    claude::reference::{Names, Strength},
+    claude::{
+        definition::Definition,
+        reference::{Names, Strength},
+    },
     finding::Span,
     words::Words,
 };
@@ -16,7 +19,7 @@ use memchr::memmem;
 use crate::{
     agents::{
         Asset, Resolved,
-        beside::{self, Row, tells_parallel},
+        beside::{self, Row, tells_parallel, tells_parallel_of},
     },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -326,9 +329,14 @@ fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
             let before = text.get(paragraph..start + line.len()).unwrap_or_default();
             let disturbs = changes(&text[start..near])
                 || what.iter().any(|word| IN_CODE.iter().any(|start| word.starts_with(start)))
-                    && starts_editor(repository, asset, start..near);
+                    && starts_editor(repository, asset, start..near, &|_| true)
+                // Who changes what others build on is in their way, whatever it is started for.
+                || starts_editor(repository, asset, start..near, &|agent| {
+                    agent.text("description").is_some_and(|said| changes(&said.text))
+                });
             let back = || starts_back(repository, asset, start..near);
-            if !is_ordered(&text[section]) && !is_sorted(before) && !disturbs && !back() {
+            let ordered = is_ordered(&text[section]) || is_sorted(before);
+            if !ordered && !disturbs && !back() && !is_told_elsewhere(asset, text, start) {
                 found.push(Span::new(start, start + line.trim_end().len()));
             }
         }
@@ -366,8 +374,13 @@ fn starts_one(asset: &Asset, near: &str, start: usize) -> bool {
 }
 
 /// Tells whether the one that is started is given the tool to edit files, in the directory where all others work as well:
-/// two at a time may get in each other's way.
-fn starts_editor(repository: &Repository, asset: &Asset, near: std::ops::Range<usize>) -> bool {
+/// two at a time may get in each other's way. Only one that `is` the case for counts.
+fn starts_editor(
+    repository: &Repository,
+    asset: &Asset,
+    near: std::ops::Range<usize>,
+    is: &dyn Fn(&Definition) -> bool,
+) -> bool {
     let here = asset.references.iter().filter(|reference| {
         reference.names == Names::Agent
             && reference.strength >= Strength::Strong
@@ -379,7 +392,8 @@ fn starts_editor(repository: &Repository, asset: &Asset, near: std::ops::Range<u
     })
     .any(|agent| {
         let own = agent.text("isolation").is_some_and(|isolation| isolation.text == "worktree");
-        !own && agent.items("tools").iter().any(|tool| matches!(&*tool.text, "Edit" | "MultiEdit"))
+        let edits = || agent.items("tools").iter().any(|tool| matches!(&*tool.text, "Edit" | "MultiEdit"));
+        !own && edits() && is(agent)
     })
 }
 
@@ -414,6 +428,16 @@ fn section(asset: &Asset, text: &str, at: usize) -> std::ops::Range<usize> {
     let start = next.checked_sub(1).map_or(asset.definition.body, |at| headings[at].span.start);
     let end = headings.get(next).map_or(text.len(), |heading| heading.span.start as usize);
     step.map_or(start as usize..end, |step| step.span.range())
+}
+
+/// Tells whether another line says of the step that a place stands in, or of the item with its number, that it runs beside others.
+fn is_told_elsewhere(asset: &Asset, text: &str, at: usize) -> bool {
+    let place = u32::try_from(at).unwrap_or(u32::MAX);
+    let step = asset.flow.steps.iter().find(|step| step.span.start <= place && place < step.span.end);
+    let line = text[at..].trim_start_matches(['-', '*', ' ']);
+    let digits = line.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    let number = step.map_or(&line[..digits], |step| &step.number);
+    tells_parallel_of(&text[asset.definition.body as usize..], number)
 }
 
 fn is_ordered(section: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod hooks_of_others; // scripts that hooks of other clients run
 mod hops; // includes of includes that are no longer followed
+mod of_skill; // texts in a skill's own folder
 mod paths; // what texts tell to read
 mod standing; // texts in a folder that is not there at all
 mod unmade; // files between steps that nobody makes
@@ -74,6 +75,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     hooks_of_others::check(repository, report);
     paths::told_paths(repository, report);
     unmade::check(repository, report);
+    of_skill::check(repository, report);
     sources(repository, report);
     started_files(repository, report);
     of_others(repository, report);

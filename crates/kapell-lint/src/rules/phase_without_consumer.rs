@@ -1,6 +1,7 @@
 //! `phase-without-consumer`: a step writes a file that nothing reads.
 
 mod costly; // what takes long, and is for nobody
+mod unhanded; // prompts that speak of what another agent found
 
 use std::sync::LazyLock;
 
@@ -126,9 +127,23 @@ const WORKS: &[&str] = &[
 pub(super) fn takes_several(text: &str, path: &str) -> bool {
     let folder = path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty());
     let whole = |folder: &str| {
-        ["`", "/`", "/*", "/ ", "/.", "/,"].iter().any(|end| text.contains(&format!("{folder}{end}")))
+        text.match_indices(folder).any(|(at, _)| {
+            let behind = &text[at + folder.len()..];
+            let ends = ["`", "/`", "/*", "/ ", "/.", "/,"].iter().any(|end| behind.starts_with(end));
+            ends && !is_thrown_away(&text[..at])
+        })
     };
     folder.is_some_and(whole) || text.to_ascii_lowercase().split(['.', ':', ';']).any(several)
+}
+
+/// Tells whether the words of a sentence before a folder only throw it away: `Delete `work/``.
+fn is_thrown_away(before: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or_default().to_ascii_lowercase();
+    let sentence = line.rsplit(". ").next().unwrap_or_default();
+    let sentence = sentence.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+    ["delete", "remove", "rm ", "clean up", "throw away", "discard", "empty "]
+        .iter()
+        .any(|verb| sentence.starts_with(verb))
 }
 
 /// Tells whether a sentence in lower case works on several things at once, of which at most two words tell more.
@@ -157,6 +172,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let steps = &asset.flow.steps;
         let text = &repository.files[asset.file].text;
+        unhanded::check(asset, text, report);
         let hands_over = steps.iter().filter(|step| !step.reads.is_empty()).count() >= 2;
         if steps.is_empty() || steps.iter().any(|step| step.reads_all) {
             continue;

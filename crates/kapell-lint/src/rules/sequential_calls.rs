@@ -1,5 +1,8 @@
 //! Agents and models that are asked one after the other, though none needs what another one said.
 
+mod crews; // tasks of a crew that take nothing of each other
+mod steps; // steps of a graph that take nothing of each other
+
 use kapell_view::audit::{Confidence, Severity};
 
 use super::await_in_loop::{WANTED, remembers};
@@ -81,7 +84,9 @@ struct Asked {
 }
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    repository.code.iter().for_each(|unit| crews::check(unit, report));
     let methods = Methods::new(&repository.code);
+    repository.code.iter().for_each(|unit| steps::check(repository, &methods, unit, report));
     for unit in repository.code.iter().filter(|unit| unit.whole().contains("await ")) {
         for block in unit.syntax.of_kind(&["block", "statement_block"]) {
             for run in runs(&methods, unit, block) {
@@ -89,6 +94,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tells whether a name has a word that changes something, or looks at what was changed.
+fn is_change(name: &str) -> bool {
+    words(name).iter().any(|word| CHANGES.iter().any(|change| word.starts_with(change)))
 }
 
 fn tell(unit: &Unit, run: &[Asked], report: &mut Report<'_>) {

@@ -1,5 +1,7 @@
 //! Names of agents, commands and files in a text, and how sure it is that they are that.
 
+pub mod handing; // the words with which work is handed on
+
 mod known;
 mod mentioned;
 mod spoken;

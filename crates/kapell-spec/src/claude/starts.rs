@@ -371,10 +371,9 @@ pub(super) fn behind_order(lower: &str) -> &str {
         let clause = clause.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t\n".contains(c));
         WHEN.iter().any(|word| clause.starts_with(word)) && ENDED.iter().any(|word| clause.ends_with(word))
     };
-    match lower.split_once(", ") {
-        Some((clause, rest)) if follows(clause) => rest,
-        _ => lower,
-    }
+    // `After phase 1 has finished: start the ...`.
+    let behind = |end: &&str| lower.split_once(*end).filter(|(clause, _)| follows(clause));
+    [", ", ": "].iter().find_map(behind).map_or(lower, |(_, rest)| rest)
 }
 
 /// Tells whether a start is one of several that are chosen from: `use it when …`, `use it for …`.

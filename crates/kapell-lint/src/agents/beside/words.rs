@@ -169,6 +169,30 @@ pub(super) static CHOOSES: LazyLock<Words> = LazyLock::new(|| {
     Words::new(&[CHOICE, &of_headings].concat())
 });
 
+/// Tells whether a line of a text says of a step, by its number, that it runs beside others: `Run steps 2 and 3 in parallel`.
+#[must_use]
+pub fn tells_parallel_of(text: &str, number: &str) -> bool {
+    static STEPS: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&["step ", "steps ", "phase ", "phases ", "stage ", "stages ", "items "])
+    });
+    let Ok(number) = number.parse::<u32>() else { return false };
+    let names = |line: &str| {
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let numbers: Vec<u32> = words.clone().filter_map(|word| word.parse().ok()).collect();
+        let range =
+            line.contains(['-', '\u{2013}']) || words.clone().any(|word| matches!(word, "to" | "through"));
+        numbers.contains(&number)
+            || range && numbers.windows(2).any(|two| (two[0]..=two[1]).contains(&number))
+    };
+    // The number of an item says nothing of what stands in it.
+    let own = |line: &str| {
+        let text = line.trim_start();
+        text.find(|c: char| !(c.is_ascii_digit() || "-*+.)# ".contains(c)))
+            .map_or(0, |at| line.len() - text.len() + at)
+    };
+    STEPS.lines(text).any(|(_, line)| tells_parallel(line) && names(&line[own(line)..]))
+}
+
 /// Tells whether a text says that agents run side by side. Concurrent users and requests are something else.
 #[must_use]
 pub fn tells_parallel(text: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Tables of agents, and names of theirs that other files spell out.
 
 mod composed; // keys that are names of constants
+mod kept; // names that an object keeps until they are looked up
 
 use std::collections::BTreeSet;
 
@@ -212,6 +213,9 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     let checked = is_checked(repository, table);
+    if !checked {
+        kept::check(repository, table, report);
+    }
     let modules = Modules::new(&repository.code);
     for unit in repository.code.iter().filter(|_| !checked) {
         asked_by_key(unit, table, report);

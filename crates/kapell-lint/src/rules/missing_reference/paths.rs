@@ -38,7 +38,7 @@ const TOLD: &[&str] = &[
 ];
 
 /// Words of a line about a file that is only made, may be missing, or lies elsewhere.
-const NOT_YET: &[&str] = &[
+pub(super) const NOT_YET: &[&str] = &[
     "creat",
     "writ",
     "save",

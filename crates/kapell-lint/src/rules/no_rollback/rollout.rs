@@ -60,7 +60,11 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         let file = &repository.files[asset.file];
         let lower = file.lower();
         let body = &lower[asset.definition.body as usize..];
-        if !PRODUCTION.iter().any(|word| lower.contains(word)) || cares(body) {
+        if !PRODUCTION.iter().any(|word| lower.contains(word)) {
+            continue;
+        }
+        if cares(body) {
+            too_early(repository, asset, report);
             continue;
         }
         let changes = changes(asset, &file.text);
@@ -94,9 +98,73 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Words of a text that waits until the new version runs, or says what to do when it does not.
+const WAITS: &[&str] = &[
+    "rollout",
+    "kubectl wait",
+    "--wait",
+    "--atomic",
+    "wait ",
+    "sleep",
+    "watch",
+    "until",
+    "undo",
+    "rollback",
+    "roll back",
+    "revert",
+    "previous",
+    "version before",
+    "old version",
+    "restore",
+    "backup",
+    "fails",
+    "failed",
+    "failure",
+    "not healthy",
+    "unhealthy",
+    "abort",
+    "get pods",
+];
+
+/// Tells of a command that sets new images in production and asks for an answer right behind it: the old version still answers, for
+/// nothing waits for the new one, and no word says what to do if it never comes.
+///
+/// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>, "Updating a Deployment": the change of the
+/// template starts a rollout, whose end `kubectl rollout status` waits for.
+fn too_early(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
+    let file = &repository.files[asset.file];
+    let body = file.lower().get(asset.definition.body as usize..).unwrap_or_default();
+    if !body.contains("kubectl ") || !body.contains("curl ") || says(body, WAITS) {
+        return;
+    }
+    let changes = changes(asset, &file.text);
+    let said = |span: &Span| file.text[span.range()].trim_matches('`');
+    let sets = changes
+        .iter()
+        .filter(|span| said(span).starts_with("kubectl ") && said(span).contains(" set image "));
+    let Some(last) = sets.last() else { return };
+    let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && mark.span.start > last.end);
+    let Some(asks) = marks.map(|mark| mark.span).find(|span| said(span).starts_with("curl ")) else { return };
+    if started(repository, asset).any(|script| says(script, WAITS)) {
+        return;
+    }
+    let message = "this asks production before the new version runs: `kubectl set image` waits for nothing, and no step says how to go back";
+    let hint = "wait for each (`kubectl rollout status`), and say how to go back (`kubectl rollout undo`)";
+    let mut draft = report.add(asset.file, asks, message).severity(Severity::High).hint(hint);
+    for span in &changes {
+        draft = draft.also(asset.file, *span, "this is in production by then, whatever answers");
+    }
+    draft.done();
+}
+
 /// Tells whether a text in small letters has one of the words that care, as words of their own.
 fn cares(lower: &str) -> bool {
-    CARES.iter().any(|word| {
+    says(lower, CARES)
+}
+
+/// Tells whether a text in small letters has one of some words, as words of their own.
+fn says(lower: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| {
         lower.match_indices(word).any(|(at, _)| {
             let begins = !lower[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
             begins

@@ -2,8 +2,13 @@
 //! branch under the others.
 
 use kapell_spec::{
-    claude::{definition::Named, reference::Names, steps::is_parallel},
+    claude::{
+        definition::Named,
+        reference::{Names, Strength},
+        steps::is_parallel,
+    },
     finding::Span,
+    line,
 };
 use kapell_view::audit::{AssetKind, Severity};
 
@@ -71,6 +76,9 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
     if !is_parallel(lower) || APART.iter().any(|word| lower.contains(word)) || isolates(repository, asset) {
         return;
     }
+    if write_back(repository, report, asset) {
+        return;
+    }
     for part in parts(lower) {
         let heading = lower[..part.start].rfind("\n#").unwrap_or(0);
         let section = &lower[heading..part.end];
@@ -83,6 +91,60 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
             }
         }
     }
+}
+
+/// How a line speaks of one agent for each of several things.
+const PER: &[&str] = &[" per ", "for each", "for every", "each of", "one each"];
+
+/// Tells of agents, one for each of several things and all at the same time, whose own text has each read a file and write the whole
+/// of it back; returns whether there are such.
+fn write_back(repository: &Repository, report: &mut Report<'_>, asset: &Asset) -> bool {
+    let text = &*repository.files[asset.file].text;
+    let named = asset.references.iter().filter(|reference| {
+        reference.names == Names::Agent && reference.strength >= Strength::Strong && !reference.fenced
+    });
+    for reference in named {
+        let line = line::around(text, reference.span.start as usize);
+        let lower = line.to_ascii_lowercase();
+        if !is_parallel(&lower) || !PER.iter().any(|word| lower.contains(word)) {
+            continue;
+        }
+        let Resolved::Found(id) = repository.agents.resolve(asset, reference) else { continue };
+        let agent = &repository.agents[id];
+        let file = &repository.files[agent.file];
+        if APART.iter().any(|word| file.lower().contains(word))
+            || !BACK.iter().any(|word| file.lower().contains(word))
+        {
+            continue;
+        }
+        let body = agent.definition.body as usize;
+        let path = sentences(&file.text, body, file.text.len())
+            .into_iter()
+            .find_map(|span| back(agent, &file.text, span));
+        let Some(path) = path else { continue };
+        let message = format!(
+            "each `{}` reads `{}` and writes the whole of it back, and several work at the same time: what one adds is lost",
+            agent.name, path.text
+        );
+        let hint = "have each bring back what is to be added, and write it once when all have ended";
+        let draft = report.add(agent.file, path.span, message).severity(Severity::High).hint(hint);
+        draft.also(asset.file, reference.span, "several are started at the same time here").done();
+        return true;
+    }
+    false
+}
+
+/// Words by which a file that was read is written anew.
+const BACK: &[&str] =
+    &["whole file back", "writes it back", "write it back", "writes the file back", "write the file back"];
+
+/// Finds the one file that a sentence has whoever reads it write back whole.
+fn back(asset: &Asset, text: &str, span: Span) -> Option<Named> {
+    let lower = text.get(span.range())?.to_ascii_lowercase();
+    let denied = ["not ", "n't", "never", "only the", "instead"].iter().any(|word| lower.contains(word));
+    let whole = BACK.iter().any(|words| lower.contains(words));
+    let path = marks(asset, span).find(|mark| is_one_file(&mark.text)).filter(|_| whole && !denied)?;
+    Some(Named { text: path.text.clone(), span: path.span })
 }
 
 /// Tells of what a sentence has each of them do; returns whether that is a fault.
@@ -168,9 +230,7 @@ fn sentences(text: &str, from: usize, to: usize) -> Vec<Span> {
 fn written_whole(asset: &Asset, text: &str, span: Span) -> Option<Named> {
     let lower = text.get(span.range())?.to_ascii_lowercase();
     let path = marks(asset, span).find(|mark| is_one_file(&mark.text))?;
-    let back =
-        ["whole file back", "writes it back", "write it back", "writes the file back", "write the file back"];
-    let whole = back.iter().any(|words| lower.contains(words));
+    let whole = BACK.iter().any(|words| lower.contains(words));
     let before = text.get(span.start as usize..path.span.start as usize)?.to_ascii_lowercase();
     let words: Vec<&str> =
         before.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();

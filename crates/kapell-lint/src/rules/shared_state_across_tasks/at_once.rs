@@ -35,6 +35,9 @@ pub(super) const ASKED: &str = "every request runs it";
 /// How far what runs at once is followed from function to function.
 const STEPS: u32 = 3;
 
+/// How far it is followed from file to file.
+const FILES: u32 = 2;
+
 /// Finds the functions that run many times at once: those that are started so, and those that answer requests.
 pub(in crate::rules) fn all(unit: &Unit) -> Vec<AtOnce> {
     let mut found = started(unit);
@@ -55,7 +58,10 @@ pub(in crate::rules) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> 
             how: STARTED,
         });
         let asked = handlers(unit).into_iter().filter(|task| task.how == ASKED);
-        for task in fans.chain(started(unit)).chain(asked) {
+        let mut tasks: Vec<(&Unit, AtOnce, u32)> =
+            fans.chain(started(unit)).chain(asked).map(|task| (unit, task, FILES)).collect();
+        while let Some((unit, task, files)) = tasks.pop() {
+            let Some(files) = files.checked_sub(1) else { continue };
             for call in unit.calls_in(task.function) {
                 let Some((other, function, common)) = leads_to(modules, unit, task, call) else { continue };
                 let known =
@@ -63,6 +69,7 @@ pub(in crate::rules) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> 
                 if !known && other.is_async(function) && !guards::guarded(unit, &[task.function], LOCKS) {
                     let mut own = Vec::new();
                     follow(other, function, AtOnce { function, common, ..task }, STEPS, &mut own);
+                    tasks.extend(own.iter().map(|at| (other, *at, files)));
                     found.extend(own.into_iter().map(|at| (other, at)));
                 }
             }

@@ -132,8 +132,20 @@ fn handled(unit: &Unit, call: Id, writes: bool) -> Option<(Id, bool)> {
     } else {
         unit.args(call).first()?.value
     };
-    let aside = || unit.callee_path(call).is_some_and(|path| path.text.starts_with("aiofiles."));
-    Some((file, unit.language != Language::Python || aside()))
+    let aside = || {
+        let path = unit.callee_path(call).map_or("", |path| path.text.as_str());
+        ["aiofiles.", "anyio.", "trio.", "aiopath."].iter().any(|library| path.starts_with(library))
+    };
+    Some((named(unit, file), unit.language != Language::Python || aside()))
+}
+
+/// Returns what names the file that a path is made of: `LEDGER` of `anyio.Path(LEDGER)`.
+fn named(unit: &Unit, path: Id) -> Id {
+    let made = unit.kind(path) == "call" && matches!(unit.callee_name(path), "Path" | "AsyncPath");
+    match &*unit.args(path) {
+        [only] if made && only.name.is_none() => only.value,
+        _ => path,
+    }
 }
 
 /// Tells whether a file is opened to be written anew; `None` where it is only added to.

@@ -8,7 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-use super::{Names, Reference, Strength, is_kebab, is_placeholder, spoken::is_somebody};
+use super::{Names, Reference, Strength, handing::GIVES, is_kebab, is_placeholder, spoken::is_somebody};
 use crate::{
     claude::{definition::Definition, starts::behind_order, steps::numbered},
     finding::Span,
@@ -24,10 +24,6 @@ pub(super) const HANDS: &[&str] = &[
     "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
     "engage", "consult", "activate", "task",
 ];
-
-/// Words with which something is given to somebody.
-pub(super) const GIVES: &[&str] =
-    &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
 
 /// Words with which a counted step begins.
 const ORDINALS: &[&str] = &[

@@ -3,8 +3,10 @@
 use memchr::memchr_iter;
 
 use super::{
-    Names, Reference, Strength, is_kebab, is_placeholder,
-    known::{DENIED, Defined, GIVES, HANDS, Page},
+    Names, Reference, Strength,
+    handing::GIVES,
+    is_kebab, is_placeholder,
+    known::{DENIED, Defined, HANDS, Page},
     spoken::is_somebody,
 };
 use crate::{claude::definition::Definition, finding::Span, suggest};

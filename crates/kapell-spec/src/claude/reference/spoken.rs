@@ -4,7 +4,7 @@
 //! A hyphen alone makes no name: a long-running agent is no agent of that name. So the last part has to be somebody who
 //! does something, and the words before have to hand something over.
 
-use super::is_kebab;
+use super::{handing::GIVES, is_kebab};
 use crate::{finding::Span, words::Words};
 
 /// Ends of words for somebody who does something.
@@ -153,10 +153,6 @@ const OVER: &[&str] = &[
     "results",
     "output",
 ];
-
-/// Words with which something is given, with what it is before `to`.
-const GIVES: &[&str] =
-    &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
 
 /// Words between what hands over and the name.
 const ARTICLES: &[&str] = &["the", "a", "an", "our", "both", "all"];

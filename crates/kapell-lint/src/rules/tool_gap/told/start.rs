@@ -2,7 +2,12 @@
 
 use std::sync::LazyLock;
 
-use kapell_spec::{finding::Span, line, words::Words};
+use kapell_spec::{
+    claude::reference::handing::{GIVES, behind_each, sends_each},
+    finding::Span,
+    line,
+    words::Words,
+};
 
 use super::{clause, is_fenced, is_for_others};
 use crate::agents::Asset;
@@ -69,29 +74,33 @@ pub(in crate::rules::tool_gap) fn to_delegate(
         return false;
     }
     let before = line::lead(text, at).replace('\n', " ");
+    let item = before.starts_with(|c: char| c.is_ascii_digit());
     let before = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
     let lower = clause(before);
+    let (lower, each) = behind_each(&lower).map_or((&*lower, false), |order| (order, true));
     let order = ["delegate", "launch", "spawn", "dispatch"];
     // An item of a list that has its agents work: `Delegate its parts:`.
     if is_led_by(text, name, &order) {
         return true;
     }
     // These verbs have other meanings, unless the name follows at once.
-    let order_of = lower.strip_prefix("then ").unwrap_or(&lower);
+    let order_of = lower.strip_prefix("then ").unwrap_or(lower);
     let articles = ["the", "a", "an", "one", "two", "three", "another", "several"];
     let bare = order_of
         .rsplit_once(' ')
         .filter(|(_, last)| articles.contains(last))
         .map_or(order_of, |(bare, _)| bare);
     let at_once = matches!(bare, "start" | "call" | "and start" | "and call")
-        || ["get the", "have the", "and have the", "ask the"].contains(&order_of);
+        || ["get the", "have the", "and have the", "ask the"].contains(&order_of)
+        || (each || item) && ["use the", "run the", "invoke the"].contains(&order_of)
+        || sends_each(lower);
     let first = lower.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
     let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
     // `Give each story to the `x` agent`, and `then have `x` plan the tests`.
     let given =
-        GIVES.contains(&first) && lower.strip_suffix(" the").unwrap_or(&lower).strip_suffix(" to").is_some();
-    let ordered = order.contains(&first) && (named || is_bare(&lower) && known());
+        GIVES.contains(&first) && lower.strip_suffix(" the").unwrap_or(lower).strip_suffix(" to").is_some();
+    let ordered = order.contains(&first) && (named || is_bare(lower) && known());
     (ordered || (at_once || given) && named) && !is_for_others(before)
 }
 
@@ -100,9 +109,6 @@ fn is_bare(order: &str) -> bool {
     let last = order.split_whitespace().last().unwrap_or_default();
     ["spawn", "launch", "dispatch", "to", "the", "a", "an"].contains(&last)
 }
-
-/// Verbs with which an agent is given something, before `to` and its name.
-const GIVES: &[&str] = &["give", "hand", "pass", "send", "forward", "assign", "route", "escalate"];
 
 /// Tells whether a name, with `agent` behind it, stands in a list that a sentence leads to whose last clause is one of the
 /// orders.
