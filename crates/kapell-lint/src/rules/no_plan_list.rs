@@ -64,6 +64,9 @@ static LEAVES: LazyLock<Words> = LazyLock::new(|| {
 /// From how many steps on a command is long though most of them start no agent.
 const LONG: usize = 8;
 
+/// And from how many on though none of them does.
+const VERY_LONG: usize = 10;
+
 /// Words with which steps are gone through again.
 static ROUNDS: LazyLock<Words> = LazyLock::new(|| {
     Words::new(&[
@@ -191,7 +194,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let lower = repository.files[asset.file].lower();
         let rounds = count >= ROUND_STEPS_MIN && (starts >= 2 || !is_agent) && ROUNDS.is_in_lower(lower);
         // A long way with a stop at which a person is waited for, behind which something leaves the house.
-        let stops = starts >= 1 && long && WAITS.is_in_lower(lower) && LEAVES.is_in_lower(lower);
+        let many = starts >= 1 || count >= VERY_LONG;
+        let stops = many && long && WAITS.is_in_lower(lower) && LEAVES.is_in_lower(lower);
         // One that says itself that it outlasts what a session remembers.
         let lasts = long && LASTS.is_in_lower(lower);
         if (starts < 3 || is_agent) && !stops && !rounds && !lasts {
