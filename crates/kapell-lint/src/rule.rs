@@ -80,11 +80,11 @@ impl Group {
     pub fn asks(self) -> Models {
         let none = Models::default();
         match self {
-            Self::CriticalPath | Self::Dead | Self::Gates | Self::Cache | Self::Waste | Self::Reuse => {
+            Self::CriticalPath | Self::Dead | Self::Cache | Self::Waste | Self::Reuse => {
                 Models { github: true, ..none }
             }
-            // Agents and runbooks say how to take back what workflows do.
-            Self::Safety => Models { github: true, agents: true, ..none },
+            // Agents and runbooks say how to take back what workflows do, and what is done after a failure.
+            Self::Gates | Self::Safety => Models { github: true, agents: true, ..none },
             // Code makes agents and graphs of them as well.
             Self::AgentGraph => Models { agents: true, code: true, ..none },
             Self::AgentFlow => Models { agents: true, ..none },

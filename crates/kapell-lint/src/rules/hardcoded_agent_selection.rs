@@ -49,7 +49,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let bodies = rungs(unit, ladder);
             let picked: Vec<&str> = bodies.iter().filter_map(|&rung| agent_of(unit, rung)).collect();
             let given: Vec<&str> = bodies.iter().filter_map(|&rung| assigned(unit, rung)).collect();
-            let names = if distinct(&picked).len() < RUNGS { given } else { picked };
+            let mut names = if distinct(&picked).len() < RUNGS { given } else { picked };
+            if distinct(&names).len() < RUNGS {
+                names = bodies.iter().filter_map(|&rung| asked(unit, rung)).collect();
+            }
             let distinct = distinct(&names);
             let place = service::place_name(unit, ladder);
             let registry = REGISTRIES.iter().any(|word| place.to_ascii_lowercase().contains(word));
@@ -103,6 +106,16 @@ fn assigned(unit: &Unit, rung: Id) -> Option<&str> {
             kind => matches!(kind, "attribute" | "member_expression"),
         };
         (holds && named).then(|| unit.text(right).trim_matches(['"', '\'']))
+    })
+}
+
+/// Returns the name that a rung hands to what runs any agent: `run_agent("billing", text)`.
+fn asked(unit: &Unit, rung: Id) -> Option<&str> {
+    unit.calls_in(rung).find_map(|call| {
+        let runs = unit.callee_name(call).to_ascii_lowercase().ends_with("agent");
+        let first = unit.args(call).first().filter(|_| runs).map(|arg| arg.value)?;
+        let named = unit.kind(first) == "string" && is_name(unit.text(first));
+        named.then(|| unit.text(first).trim_matches(['"', '\'']))
     })
 }
 

@@ -6,6 +6,8 @@ mod taken; // what is made for a while stays after a failure
 
 mod names; // what names say that it is for a failure
 
+mod told; // agents that a text starts on what is broken
+
 mod own; // what a script of the repository makes, and takes away again
 
 mod unreached; // a way back behind a check that lets its failure pass
@@ -45,6 +47,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    told::check(repository, report);
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             rollback(flow, at, report);

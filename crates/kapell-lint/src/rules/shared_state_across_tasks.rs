@@ -5,6 +5,7 @@ mod at_once; // what runs at once
 mod common; // what all runs have in common
 mod exchanged; // what a task gets from an object that all have in common, and hands back
 mod left; // what a request leaves for a function of another file
+mod overwritten; // what an agent of another file is told
 mod reducers; // keys of a graph's state
 mod setter; // what a request leaves by a function of another file
 mod through; // what a task does by a function that it calls
@@ -41,6 +42,7 @@ const LOCKS: &[&str] =
     &["lock(", "mutex", "semaphore(1)", "new lock", "plimit(1)", "concurrency: 1 ", "concurrency: 1,"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    overwritten::check(repository, report);
     let modules = Modules::new(&repository.code);
     for unit in repository.code.iter() {
         let text = repository.files[unit.file].lower();

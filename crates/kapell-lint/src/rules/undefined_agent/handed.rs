@@ -1,6 +1,6 @@
 //! Tables of agents in code, each with a list of those that it hands on to: names that the table has under another spelling.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::suggest;
 
@@ -29,6 +29,9 @@ const AGENTS_MIN: usize = 3;
 
 /// How many names of the lists have to be in the table.
 const FOUND_MIN: usize = 2;
+
+/// How many names of one table are looked up among its keys.
+const LOOKED_UP: usize = 64;
 
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
@@ -65,19 +68,12 @@ fn tell(unit: &Unit, table: Id, report: &mut Report<'_>) {
     if found.len() < FOUND_MIN {
         return;
     }
-    for id in named {
+    let by_letters: BTreeMap<String, &str> = keys.iter().map(|key| (letters(key), *key)).collect();
+    let missing = named.into_iter().filter(|&id| !keys.contains(bare(unit.text(id))));
+    for id in missing.take(LOOKED_UP) {
         let name = bare(unit.text(id));
-        let Some(near) = keys
-            .iter()
-            .copied()
-            .find(|key| letters(key) == letters(name))
-            .or_else(|| suggest::mistyped(name, keys.iter().copied(), 2))
-        else {
-            continue;
-        };
-        if keys.contains(name) {
-            continue;
-        }
+        let same = by_letters.get(&letters(name)).copied();
+        let Some(near) = same.or_else(|| suggest::mistyped(name, keys.iter().copied(), 2)) else { continue };
         let message = format!("this table has no agent `{name}`: who is handed to it is lost");
         report.add(unit.file, unit.span(id), message).hint(format!("did you mean `{near}`?")).done();
     }

@@ -3,7 +3,7 @@
 //! Which folder is meant is known by its name, of which the repository has one that holds such files, and by the names that are
 //! found there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kapell_spec::finding::Span;
 
@@ -19,6 +19,9 @@ const ENDINGS: &[&str] = &[".md", ".txt", ".prompt", ".j2", ".jinja", ".jinja2",
 
 /// How many names have to be found before one that is not is told.
 const FOUND_MIN: usize = 2;
+
+/// How many such functions are followed.
+const LOADERS_MAX: usize = 32;
 
 /// How far it is followed from the function that opens the file to those that hand it a name.
 const STEPS: u32 = 2;
@@ -44,15 +47,22 @@ struct Loader<'a> {
 type Asked<'a> = (FileId, Span, &'a str);
 
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    // Most code opens nothing of the kind.
+    let mut opening = repository.code.iter().filter(|unit| may_open(unit)).peekable();
+    if opening.peek().is_none() {
+        return;
+    }
+    let folders = folders(repository);
     let mut loaders: Vec<Loader<'_>> =
-        repository.code.iter().flat_map(|unit| openers(repository, unit)).collect();
+        opening.flat_map(|unit| openers(&folders, unit)).take(LOADERS_MAX).collect();
     if loaders.is_empty() {
         return;
     }
     let modules = Modules::new(&repository.code);
     let mut last = loaders.clone();
     for _ in 0..STEPS {
-        last = last.iter().flat_map(|loader| handing_on(repository, &modules, loader)).collect();
+        let more = last.iter().flat_map(|loader| handing_on(repository, &modules, loader));
+        last = more.take(LOADERS_MAX).collect();
         loaders.extend(last.iter().cloned());
     }
     let mut asked: BTreeMap<(&str, &str), Vec<Asked<'_>>> = BTreeMap::new();
@@ -99,19 +109,32 @@ fn tell(
 }
 
 /// Finds the functions of a file that open the file of a name which they are given, in a folder that is there.
-fn openers<'a>(repository: &'a Repository, unit: &'a Unit) -> Vec<Loader<'a>> {
-    let text = unit.whole();
-    let tables = || tables(repository, unit).into_iter().flat_map(|table| readers(unit, table));
-    let joined = ENDINGS.iter().any(|ending| text.contains(&format!("}}{ending}")));
-    let mut found: Vec<Loader<'_>> = if joined { templates(repository, unit) } else { Vec::new() };
-    if unit.language == Language::Python && text.contains(".stem") && text.contains(".glob(") {
+fn openers<'a>(folders: &Folders<'a>, unit: &'a Unit) -> Vec<Loader<'a>> {
+    let tables = || tables(folders, unit).into_iter().flat_map(|table| readers(unit, table));
+    let mut found: Vec<Loader<'_>> = if joins_name(unit) { templates(folders, unit) } else { Vec::new() };
+    if lists_folder(unit) {
         found.extend(tables());
     }
     found
 }
 
+/// Tells whether a file may open the file of a name.
+fn may_open(unit: &Unit) -> bool {
+    joins_name(unit) || lists_folder(unit)
+}
+
+fn joins_name(unit: &Unit) -> bool {
+    let text = unit.whole();
+    text.match_indices("}.").any(|(at, _)| ENDINGS.iter().any(|ending| text[at + 1..].starts_with(ending)))
+}
+
+fn lists_folder(unit: &Unit) -> bool {
+    let text = unit.whole();
+    unit.language == Language::Python && text.contains(".stem") && text.contains(".glob(")
+}
+
 /// Finds texts such as `{name}.md` whose name is a parameter of the function around.
-fn templates<'a>(repository: &'a Repository, unit: &'a Unit) -> Vec<Loader<'a>> {
+fn templates<'a>(folders: &Folders<'a>, unit: &'a Unit) -> Vec<Loader<'a>> {
     let texts = unit.syntax.of_kind(&["string", "template_string"]);
     let read = |id: Id| {
         let inner: Vec<Id> = unit
@@ -126,14 +149,15 @@ fn templates<'a>(repository: &'a Repository, unit: &'a Unit) -> Vec<Loader<'a>> 
         let behind = whole.get(end - start..)?.trim_end_matches(['"', '\'', '`']);
         let ending = ENDINGS.iter().copied().find(|ending| *ending == behind)?;
         let before = whole.get(..unit.span(part).start as usize - start)?;
-        let before = before.trim_start_matches(['f', 'r', 'F', 'R', '"', '\'', '`']);
+        let quote = before.find(['"', '\'', '`'])?;
+        let before = before[quote..].trim_start_matches(['"', '\'', '`']);
         let function = unit.function_of(id);
         let segment = match before.trim_start_matches("./").strip_suffix('/') {
             Some(folder) => last(folder),
             None if before.is_empty() => segment_before(unit, id)?,
             None => return None,
         };
-        let folder = folder(repository, segment, ending)?;
+        let folder = folders.get(&(segment, ending)).copied().flatten()?;
         loader(unit, function, name, (folder, ending))
     };
     texts.filter_map(read).collect()
@@ -177,15 +201,20 @@ fn folder_text(unit: &Unit, id: Id) -> Option<&str> {
     plain.then(|| last(text))
 }
 
-/// Finds the one folder of the repository that is called so and holds files of an ending.
-fn folder<'a>(repository: &'a Repository, segment: &str, ending: &str) -> Option<&'a str> {
+/// The folders that hold files of an ending, by their own name and the ending; nothing where several are called so.
+type Folders<'a> = HashMap<(&'a str, &'static str), Option<&'a str>>;
+
+fn folders(repository: &Repository) -> Folders<'_> {
     let read = repository.files.iter().map(|(_, file)| &*file.path);
-    let holds = read.chain(repository.files.others()).filter(|path| path.ends_with(ending));
-    let folders: BTreeSet<&str> = holds
-        .filter_map(|path| Some(path.rsplit_once('/')?.0))
-        .filter(|folder| last(folder) == segment)
-        .collect();
-    (folders.len() == 1).then(|| folders.first().copied()).flatten()
+    let mut found = Folders::new();
+    for path in read.chain(repository.files.others()) {
+        let Some((folder, name)) = path.rsplit_once('/') else { continue };
+        for ending in ENDINGS.iter().filter(|ending| name.ends_with(**ending)) {
+            let known = found.entry((last(folder), ending)).or_insert(Some(folder));
+            *known = known.filter(|known| *known == folder);
+        }
+    }
+    found
 }
 
 /// Returns the function as one that opens files by the name of one of its parameters.
@@ -226,7 +255,7 @@ struct Table<'a> {
 }
 
 /// Finds dictionaries of files by their names: `{p.stem: p.read_text() for p in (HERE / "prompts").glob("*.md")}`.
-fn tables<'a>(repository: &'a Repository, unit: &'a Unit) -> Vec<Table<'a>> {
+fn tables<'a>(folders: &Folders<'a>, unit: &'a Unit) -> Vec<Table<'a>> {
     let made = unit.syntax.of_kind(&["assignment"]).filter(|&id| unit.function_of(id) == Id::ROOT);
     let read = |made: Id| {
         let (name, value) = (unit.syntax.child(made, "left")?, unit.syntax.child(made, "right")?);
@@ -237,7 +266,8 @@ fn tables<'a>(repository: &'a Repository, unit: &'a Unit) -> Vec<Table<'a>> {
         let pattern = unit.args(glob).first().map(|arg| unit.text(arg.value).trim_matches(['"', '\'']))?;
         let ending = ENDINGS.iter().copied().find(|ending| pattern.strip_prefix('*') == Some(*ending))?;
         let from = unit.syntax.child(unit.callee(glob)?, "object")?;
-        let folder = folder(repository, folder_text(unit, inner(unit, from))?, ending)?;
+        let segment = folder_text(unit, inner(unit, from))?;
+        let folder = folders.get(&(segment, ending)).copied().flatten()?;
         by_stem.then(|| Table { name: unit.text(name), folder, ending })
     };
     made.filter_map(read).collect()
