@@ -1,5 +1,7 @@
 //! A step reports success without looking at it.
 
+mod started; // what a command only starts
+
 use crate::github::{Flow, StepFacts, aggregate, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -36,6 +38,7 @@ const CLAIMS: &[&str] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        started::check(flow, report);
         for (at, job) in flow.jobs() {
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let whatever = step.condition.as_ref().is_some_and(runs_whatever);

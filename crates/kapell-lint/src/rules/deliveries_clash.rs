@@ -2,6 +2,7 @@
 
 mod branch; // of pages
 mod forced; // pushes that take the place of what came meanwhile
+mod images; // of several environments
 mod resets; // what another workflow takes away
 
 use kapell_spec::{
@@ -37,6 +38,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     forced::check(repository, &brought, report);
     packages(repository, report);
     resets::check(repository, report);
+    images::check(repository, report);
 }
 
 /// A folder that is made the same as another one.

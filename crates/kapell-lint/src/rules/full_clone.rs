@@ -54,6 +54,7 @@ const READERS: &[&[&str]] = &[
         "bumpver",
         "towncrier",
         "knope",
+        "asv",
     ],
     &[
         "goreleaser",
@@ -109,7 +110,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     continue;
                 };
                 let scripts = || flow.steps(at).any(|step| shallow_history::calls_git(repository, job, step));
-                if reads_history(&repository.github, flow, at) || versioned(repository, flow, at) || scripts()
+                if reads_history(&repository.github, flow, at)
+                    || versioned(repository, flow, at)
+                    || packed(repository, flow, at)
+                    || scripts()
                 {
                     continue;
                 }
@@ -205,6 +209,25 @@ fn versioned(repository: &Repository, flow: &Flow, at: usize) -> bool {
         text.is_some_and(|id| words.iter().any(|word| repository.files[id].text.contains(word)))
             || own.any(|command| command.inner().get(1).is_some_and(|verb| compares.contains(&verb.as_str())))
     })
+}
+
+/// Tells whether a job builds an image with an action, and the manifest of the package of Python that goes into it makes the version of the
+/// last tag: the recipe copies the history along.
+fn packed(repository: &Repository, flow: &Flow, at: usize) -> bool {
+    const BY_TAG: &[&str] = &[
+        "setuptools_scm",
+        "setuptools-scm",
+        "hatch-vcs",
+        "versioningit",
+        "pdm-backend",
+        "poetry-dynamic-versioning",
+    ];
+    let images = |name: &String| name.contains("build-push-action") || name == "docker/bake-action";
+    flow.facts[at].iter().flat_map(|facts| &facts.actions).any(images)
+        && repository.files.find("pyproject.toml").is_some_and(|id| {
+            let text = &repository.files[id].text;
+            BY_TAG.iter().any(|word| text.contains(word))
+        })
 }
 
 /// Tells whether a command installs the repository itself, which may make its version of the last tag: `pip install -e .[test]`.

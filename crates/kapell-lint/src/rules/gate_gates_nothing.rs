@@ -2,6 +2,8 @@
 
 mod not_run; // tests of which none is run
 
+mod nothing_found; // tests that are looked for
+
 mod scanned; // images that are scanned when they are out
 
 mod steps; // steps that deliver whatever became of those before
@@ -57,6 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             only_says(flow, at, report);
             scanned::check(flow, at, report);
             not_run::compiled(flow, at, report);
+            nothing_found::check(flow, at, report);
             not_run::absent(repository, flow, at, report);
         }
     }

@@ -114,13 +114,22 @@ fn saves_runners(flow: &Flow, (need, at): (usize, usize), paths: &cost::Paths) -
     let job = &flow.model.jobs[at];
     let cells = job.matrix.as_ref().map_or(1, |matrix| matrix.cells().map_or(4, |cells| cells.len()));
     let cells = u32::try_from(cells).unwrap_or(u32::MAX);
-    let browsers = ["playwright", "cypress", "e2e", "selenium", "puppeteer"];
-    let in_browsers = || {
-        let mut works = flow.facts[at].iter().flat_map(|facts| &facts.works);
-        works.any(|done| done.work.kind == Kind::Test && browsers.iter().any(|word| done.text.contains(word)))
-    };
     let dear = paths.durations[at].saturating_mul(cells) >= paths.durations[need].saturating_mul(DEAR);
-    dear || in_browsers()
+    dear || tests_in_browsers(flow, at)
+}
+
+/// Tells whether a job tests in browsers.
+fn tests_in_browsers(flow: &Flow, at: usize) -> bool {
+    const BROWSERS: &[&str] = &["playwright", "cypress", "e2e", "selenium", "puppeteer"];
+    let mut works = flow.facts[at].iter().flat_map(|facts| &facts.works);
+    works.any(|done| done.work.kind == Kind::Test && BROWSERS.iter().any(|word| done.text.contains(word)))
+}
+
+/// Tells whether a job starts all services for tests in browsers: that is dear enough to come last on purpose, behind tests too.
+fn starts_all(flow: &Flow, at: usize) -> bool {
+    let mut commands = flow.facts[at].iter().flat_map(|facts| &facts.commands);
+    let starts = |text: &str| text.starts_with("docker compose up") || text.starts_with("docker-compose up");
+    tests_in_browsers(flow, at) && commands.any(|command| starts(&command.text()))
 }
 
 /// Tells whether a job only looks at the code: it checks something, and tests nothing.
@@ -197,7 +206,7 @@ fn check_job<'a>(
         let awaited = ["pull_request", "merge_group", "workflow_call", "pull_request_target"];
         let tagged = flow.model.event("push").is_none_or(|push| push.filter("tags").is_some());
         let waited = !tagged || awaited.iter().any(|event| flow.starts(event));
-        let severity = if long && waited { Severity::Medium } else { Severity::Low };
+        let severity = if long && waited && !starts_all(flow, at) { Severity::Medium } else { Severity::Low };
         found.push(Waits { job: at, need, name, explained, severity });
     }
 }

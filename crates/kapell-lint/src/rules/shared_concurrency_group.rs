@@ -1,5 +1,6 @@
 //! Workflows that have nothing to do with each other share a concurrency group.
 
+mod nightly; // what the clock has started
 mod one_ref; // events for which the ref is always the same
 mod too_wide; // groups that hold nothing of a pull request
 
@@ -33,6 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         too_wide::check(flow, report);
         too_wide::on_push(flow, report);
         one_ref::check(repository, flow, report);
+        nightly::check(flow, report);
     }
     for (index, flow) in flows.iter().enumerate() {
         let Some((own, group)) = group_of(flow) else { continue };

@@ -7,7 +7,7 @@ mod paths; // paths that no file has
 mod tags; // tags that start nothing
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::{Event, Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{Flow, Github, carry, conditions::Run, globs, intent, script::commands, tools::Kind};
@@ -124,7 +124,14 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
             .zip(flow.runs.iter())
             .filter(|(world, _)| world.event.as_deref() == Some(name.as_str()))
             .peekable();
-        if worlds.peek().is_none() || worlds.any(|(_, runs)| runs.iter().any(|run| *run != Run::Never)) {
+        if worlds.peek().is_none() {
+            continue;
+        }
+        let worlds: Vec<&[Run]> = worlds.map(|(_, runs)| &**runs).collect();
+        let run = |at: &usize| worlds.iter().any(|runs| runs[*at] != Run::Never);
+        let running: Vec<usize> = (0..flow.model.jobs.len()).filter(run).collect();
+        if !running.is_empty() {
+            only_prepares(flow, event, &running, report);
             continue;
         }
         // All off at once, as with `if: false`, is told of the conditions.
@@ -154,6 +161,38 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
             .hint("drop the trigger, or let a job run on it")
             .done();
     }
+}
+
+/// A trigger on which nothing runs but what prepares for others, none of which run.
+fn only_prepares(flow: &Flow, event: &Event, running: &[usize], report: &mut Report<'_>) {
+    let idle = |at: &usize| {
+        let job = &flow.model.jobs[*at];
+        let mut waiting =
+            (0..flow.model.jobs.len()).filter(|other| flow.closures[*other].contains(at)).peekable();
+        let asked = !job.outputs.is_empty() && waiting.peek().is_some();
+        let for_others = asked && !waiting.any(|other| running.contains(&other));
+        let kinds = || flow.facts[*at].iter().flat_map(|facts| &facts.works).map(|done| done.work.kind);
+        // A command may do anything that nobody waits for.
+        let keeps =
+            || job.steps.iter().all(|step| step.run.is_none()) && kinds().all(|kind| kind == Kind::Upload);
+        let quiet = |kind: Kind| !kind.mutates() && !kind.checks() && kind != Kind::Report;
+        job.uses.is_none() && !job.steps.is_empty() && (for_others && kinds().all(quiet) || keeps())
+    };
+    let checks =
+        |at: usize| flow.facts[at].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()));
+    let missed =
+        flow.jobs().find(|(at, _)| !running.contains(at) && (checks(*at) || carry::delivers(flow, *at)));
+    let Some((_, missed)) = missed.filter(|_| running.iter().all(idle)) else { return };
+    let listed = names(running.iter().map(|at| &*flow.model.jobs[*at].id.text));
+    report
+        .add(
+            flow.file,
+            event.name.span,
+            format!("the trigger `{}` starts runs in which nothing but {listed} can run, and what that is for is skipped", event.name.text),
+        )
+        .also(flow.file, missed.id.span, "skipped on it")
+        .hint("drop the trigger, or let the jobs run on it")
+        .done();
 }
 
 /// Tells whether some job of a workflow tests, looks for known holes, or delivers.

@@ -380,7 +380,9 @@ fn without_place(words: Vec<&str>) -> Vec<&str> {
 fn builds_images(command: &script::Command) -> bool {
     let words = command.inner();
     let first = words.first().map_or("", String::as_str);
-    matches!(first, "docker" | "podman" | "buildah") || words.iter().any(|word| is_kaniko(word))
+    matches!(first, "docker" | "podman" | "buildah")
+        || words.starts_with(&["az".to_owned(), "acr".to_owned()])
+        || words.iter().any(|word| is_kaniko(word))
 }
 
 /// Returns the images that a command pushes.
@@ -401,6 +403,18 @@ fn images(command: &script::Command) -> Vec<String> {
             let apart = words.windows(2).filter(|pair| pair[0] == "--destination").map(|pair| pair[1]);
             let joined = words.iter().filter_map(|word| word.strip_prefix("--destination="));
             apart.chain(joined).map(str::to_owned).collect()
+        }
+        // Built and kept in the registry that it names.
+        ["az", "acr", "build", rest @ ..] if !rest.contains(&"--no-push") => {
+            let behind = |flags: [&'static str; 2]| {
+                rest.windows(2).filter(move |pair| flags.contains(&pair[0])).map(|pair| pair[1])
+            };
+            let registry = behind(["-r", "--registry"]).next().unwrap_or_default();
+            let whole = |image: &str| match image.contains(".azurecr.io/") {
+                true => image.to_owned(),
+                false => format!("{registry}.azurecr.io/{image}"),
+            };
+            behind(["-t", "--image"]).map(whole).collect()
         }
         ["buildah", "push", rest @ ..] => {
             let last = rest.iter().rfind(|word| !word.starts_with('-'));
