@@ -2,6 +2,7 @@
 
 pub mod handing; // the words with which work is handed on
 
+mod defined;
 mod known;
 mod mentioned;
 mod spoken;
@@ -10,7 +11,8 @@ use std::sync::LazyLock;
 
 use memchr::{memchr_iter, memmem};
 
-pub use known::{CHOICE, Defined, begins_item, beside_known, known, leads};
+pub use defined::Defined;
+pub use known::{CHOICE, begins_item, beside_known, known, leads};
 pub use mentioned::mentioned;
 
 use super::{

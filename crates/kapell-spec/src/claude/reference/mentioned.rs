@@ -4,9 +4,10 @@ use memchr::memchr_iter;
 
 use super::{
     Names, Reference, Strength,
+    defined::Defined,
     handing::GIVES,
     is_kebab, is_placeholder,
-    known::{DENIED, Defined, HANDS, Page},
+    known::{DENIED, HANDS, Page},
     spoken::is_somebody,
 };
 use crate::{claude::definition::Definition, finding::Span, suggest};
