@@ -248,7 +248,10 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
         || worked
         || sends_each(clause.trim_start())
         || HANDING_ON.is_in_lower(&around);
-    if !said {
+    if !said
+        || reference.strength < Strength::Certain
+            && bans::is_choice(&before, &text[reference.span.end as usize..])
+    {
         return false;
     }
     // `Send it back to the `x` agent via the Task tool` starts it anew, and so does `delegate back to it, so that it plans`.
@@ -417,12 +420,14 @@ pub fn is_run(text: &str, at: usize) -> bool {
     let clause = named.iter().find_map(|word| clause.strip_suffix(word)).unwrap_or(clause);
     let clause = clause.strip_suffix(" the").unwrap_or(clause).trim_end();
     let ordered = RUNS.iter().any(|order| {
-        clause.strip_suffix(order).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', '*', '>', '-']))
+        clause.strip_suffix(order).is_some_and(|rest| {
+            (rest.is_empty() || rest.ends_with([' ', '*', '>', '-'])) && !bans::is_advice(rest)
+        })
     });
     let sentence = format!(" {} {}", clause, behind[..to].to_ascii_lowercase());
     // What it is run for leaves nothing open: `Then run `/verify` to see that all is green`.
     let sentence = sentence.replace("without asking", "").replace(" to see ", " ");
-    ordered && !LEFT_OPEN.iter().any(|word| sentence.contains(word))
+    ordered && !LEFT_OPEN.iter().any(|word| sentence.contains(word)) && !bans::is_quoted(text, at)
 }
 
 /// Returns what somebody calls an asset: a command by its slash.

@@ -8,7 +8,7 @@ use kapell_spec::words::Words;
 use kapell_spec::{
     claude::definition::{Definition, Named},
     finding::Span,
-    suggest,
+    line, suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
@@ -193,8 +193,22 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
     for (span, _) in rest {
         draft = draft.also(asset.file, *span, "here too");
     }
+    // Among others that a model has to fill in, it is one more of them.
+    if found.iter().all(|(span, word)| *word == "${ARGUMENTS}" && is_beside_others(&file.text, *span)) {
+        draft = draft.severity(Severity::Low);
+    }
     let edits = found.iter().map(|(span, _)| (asset.file, *span, "$ARGUMENTS".to_owned()));
     draft.fix("write `$ARGUMENTS`", FixClass::Review, edits).done();
+}
+
+/// Tells whether the line of a name in braces, `${ARGUMENTS}`, has others that nothing sets: `${SLUG}`.
+fn is_beside_others(text: &str, span: Span) -> bool {
+    let line = line::around(text, span.start as usize);
+    line.match_indices("${").any(|(at, _)| {
+        let name = line[at + 2..].split('}').next().unwrap_or_default();
+        let upper = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        upper && !name.is_empty() && name != "ARGUMENTS" && !name.starts_with("CLAUDE_")
+    })
 }
 
 /// Contexts of the event that a workflow fills in, and a command does not.
@@ -364,7 +378,7 @@ fn read_by_places(text: &str) -> Option<(Form, Vec<usize>)> {
         if let Some(rest) = rest.strip_prefix("ARGUMENTS") {
             indexed.push(rest.strip_prefix('[').and_then(number)?);
         }
-        plain.extend(number(rest.strip_prefix('{').unwrap_or(rest)));
+        plain.extend(number(rest.strip_prefix('{').unwrap_or(rest)).filter(|_| !of_script(text, at)));
     }
     let next = |places: Vec<usize>| places.into_iter().map(|place| place + 1).collect();
     match (plain.is_empty(), indexed.is_empty()) {
@@ -378,6 +392,22 @@ fn read_by_places(text: &str) -> Option<(Form, Vec<usize>)> {
         (false, true) => Some((Form::FromOne, plain)),
         _ => None,
     }
+}
+
+/// How many bytes before a parameter its script may begin.
+const SCRIPT_MAX: usize = 1000;
+
+/// Tells whether a `$` is one of a script's or a function's own, which the block holds: `sh -c ' file="$1"`.
+fn of_script(text: &str, at: usize) -> bool {
+    let line = text[line::start(text, at)..at].trim_start();
+    let set = line.strip_prefix("local ").unwrap_or(line).trim_end_matches('"').strip_suffix('=');
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !set.is_some_and(is_name) {
+        return false;
+    }
+    let from = (at.saturating_sub(SCRIPT_MAX)..=at).find(|&from| text.is_char_boundary(from)).unwrap_or(at);
+    let block = text[from..at].rsplit("```").next().unwrap_or_default();
+    ["sh -c '", "() {", "(){", "#!/"].iter().any(|head| block.contains(head))
 }
 
 /// Returns the names that are declared under `arguments`: a list, or a text in which blanks part them.

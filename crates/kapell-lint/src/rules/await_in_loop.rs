@@ -1,5 +1,7 @@
 //! Items handled one after the other, though none needs the one before.
 
+mod made; // coroutines that are made in one go
+
 use std::collections::BTreeSet;
 
 use kapell_view::audit::{Confidence, Severity};
@@ -64,6 +66,7 @@ const LOOPS: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
+        made::check(unit, &methods, report);
         for each in unit.syntax.of_kind(LOOPS) {
             let Some((call, what)) = waited(&methods, unit, each) else { continue };
             if !independent(unit, each, call) || rewrites(&methods, unit, call) {

@@ -150,16 +150,28 @@ fn escaped(report: &mut Report<'_>, asset: &Asset, text: &str) {
     draft.done();
 }
 
-/// A block of Markdown that shows another block with as many backticks: the end of the inner one ends the outer one, and
+/// Tells whether a block begins with a sentence, and has a list: it holds what somebody is told.
+fn is_prompt(block: &str) -> bool {
+    let mut lines = block.lines().skip(1);
+    let tells = |line: &str| {
+        let ends = line.trim_end().ends_with(['.', ':']);
+        ends && line.starts_with(|c: char| c.is_ascii_uppercase()) && line.split(' ').count() >= 5
+    };
+    lines.next().is_some_and(tells) && lines.any(|line| line.starts_with("1. ") || line.starts_with("- "))
+}
+
+/// A block of Markdown, or a prompt, that shows another block with as many backticks: the end of the inner one ends the outer one, and
 /// the rest of the example is read as instructions. Tells whether there was one.
 fn nested(report: &mut Report<'_>, asset: &Asset, text: &str) -> bool {
     let fences = &asset.definition.document.fences;
     for (at, fence) in fences.iter().enumerate() {
         let info = fence.info.trim().to_ascii_lowercase();
-        if !fence.fenced || !fence.closed || !matches!(&*info, "md" | "markdown") {
+        let block = &text[fence.span.range()];
+        // A prompt needs no language, and its examples stand below its lists.
+        let prompt = info.is_empty() && !block.starts_with([' ', '\t']) && is_prompt(block);
+        if !fence.fenced || !fence.closed || !(prompt || matches!(&*info, "md" | "markdown")) {
             continue;
         }
-        let block = &text[fence.span.range()];
         let ticks = block.trim_start().chars().take_while(|c| *c == '`').count();
         // A bare line of backticks ends a block, so that only one with a language can open another one.
         let mut inner = None;
@@ -169,6 +181,7 @@ fn nested(report: &mut Report<'_>, asset: &Asset, text: &str) -> bool {
             let mine = content.chars().take_while(|c| *c == '`').count();
             let language = &content[mine..];
             let opens = number > 0
+                && (!prompt || line.starts_with([' ', '\t']))
                 && mine == ticks
                 && ticks >= 3
                 && !language.is_empty()

@@ -2,6 +2,8 @@
 
 mod hooks_of_others; // scripts that hooks of other clients run
 mod hops; // includes of includes that are no longer followed
+mod installed; // what lies in the folder of a client once it is installed
+mod of_plugin; // texts of a plugin that are looked for where it is used
 mod of_skill; // texts in a skill's own folder
 mod paths; // what texts tell to read
 mod standing; // texts in a folder that is not there at all
@@ -76,6 +78,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     paths::told_paths(repository, report);
     unmade::check(repository, report);
     of_skill::check(repository, report);
+    installed::check(repository, report);
+    of_plugin::check(repository, report);
     sources(repository, report);
     started_files(repository, report);
     of_others(repository, report);
@@ -480,9 +484,41 @@ fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Scripts that a manifest names, of which no file anywhere has the name.
+fn scripts_of_manifest(repository: &Repository, report: &mut Report<'_>, plugin: &PluginFile) {
+    const KEY: &str = "\"script\"";
+    let text = &repository.files[plugin.file].text;
+    let all = || repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    for (at, _) in text.match_indices(KEY).take(SCRIPTS_MAX) {
+        let rest = &text[at + KEY.len()..];
+        let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else { continue };
+        let Some(path) = value.strip_prefix('"').and_then(|value| value.split(['"', '\n']).next()) else {
+            continue;
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if !is_script(path)
+            || !is_own(path)
+            || path.contains(' ')
+            || all().any(|other| other.rsplit('/').next() == Some(name))
+        {
+            continue;
+        }
+        let from = path.as_ptr() as usize - text.as_ptr() as usize;
+        let message = format!("plugin `{}` names `{path}`, and no file is called so", plugin.name);
+        let span = kapell_spec::finding::Span::new(from, from + path.len());
+        report.add(plugin.file, span, message).hint("add it, or drop it from the manifest").done();
+    }
+}
+
+/// As many scripts of a manifest are looked for.
+const SCRIPTS_MAX: usize = 50;
+
 /// Agents, commands and skills that a manifest names one by one.
 fn manifests(repository: &Repository, report: &mut Report<'_>) {
     for plugin in &repository.agents.plugins {
+        if !plugin.listed_only {
+            scripts_of_manifest(repository, report, plugin);
+        }
         let parts = [&plugin.plugin.commands, &plugin.plugin.agents, &plugin.plugin.skills];
         // Where nothing of the plugin is here, its files lie elsewhere.
         let here =

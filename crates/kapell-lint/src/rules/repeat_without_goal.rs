@@ -1,5 +1,7 @@
 //! `repeat-without-goal`: a command goes on until something is good, and says neither what that is nor how often it tries.
 
+mod itself; // steps that lead on to themselves
+
 use kapell_spec::{finding::Span, line};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -114,6 +116,7 @@ const OFTEN: &[&str] =
     &["at most", "times", "rounds", "attempts", "iterations", "minutes", "hours", "once", "twice"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    itself::check(repository, report);
     let kinds = [AssetKind::Command, AssetKind::Skill, AssetKind::Agent];
     for (_, asset) in
         repository.agents.iter().filter(|(_, asset)| asset.is_read() && kinds.contains(&asset.kind))

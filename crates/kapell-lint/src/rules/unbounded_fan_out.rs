@@ -1,6 +1,7 @@
 //! As many calls at once as there happen to be items.
 
 mod fans;
+mod nested; // limits of functions that call themselves
 
 use std::cell::Cell;
 
@@ -70,7 +71,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for fan in fans(unit) {
             match own_limit(unit, fan.body) {
                 Some(limit) => tell_limit(unit, &methods, &fan, limit, report),
-                None if bounds && is_bounded(unit, &fan) => {}
+                None if bounds && is_bounded(unit, &fan) => nested::check(unit, &methods, &fan, report),
                 None => tell(repository, unit, (&methods, &fan), report),
             }
         }
@@ -158,6 +159,7 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
     let one = items.trim_end_matches('s');
     let around = if plain && one.len() > 3 { around.replace(one, "") } else { around };
     let around = around.replace("_batch(", "(").replace("abatch(", "(");
+    let around = without_unread(unit, unit.function_of(fan.at), around);
     if bounded(unit, fan.items) || NEAR.iter().any(|word| around.contains(word)) {
         return;
     }
@@ -196,6 +198,18 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
         draft = draft.severity(Severity::Low);
     }
     draft.also(unit.file, unit.span(reached), "this is what runs for every item").done();
+}
+
+/// Returns the code of a function without the parameters that speak of a bound and that it never reads.
+fn without_unread(unit: &Unit, function: Id, code: String) -> String {
+    let Some(parameters) = unit.syntax.child(function, "parameters") else { return code };
+    let names = unit.syntax.below(parameters).filter(|&id| unit.kind(id) == "identifier");
+    let names = names.map(|id| unit.text(id).to_ascii_lowercase());
+    let unread = names.filter(|name| {
+        NEAR.iter().any(|word| name.contains(word)) && code.matches(name.as_str()).count() == 1
+    });
+    let unread: Vec<String> = unread.collect();
+    unread.iter().fold(code, |code, name| code.replace(name.as_str(), ""))
 }
 
 /// Tells whether what decorates the function that runs for every item comes from a file that bounds it: `@limited(6)`.

@@ -6,6 +6,8 @@ mod opencode; // agents that commands of opencode are given to
 mod permissions; // agents that settings name
 mod prompts; // agents whose prompts lie in a folder
 mod session; // agents that code gives to a session
+mod texts; // agents that other texts list
+mod warned; // names that a sentence warns against
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     handed::check(repository, report);
     main_agent(repository, report);
     started(repository, report);
+    texts::check(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
         for reference in from.firm(Names::Agent) {
@@ -78,6 +81,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if !lost
                 || agents.by_file(from, &reference.name).is_some()
                 || has_fallback(text, reference.span.start)
+                || warned::is_warned(text, reference.span)
             {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! `undefined-command`: a slash command is named that is defined nowhere.
 
+mod brought; // commands that somebody else is said to bring
 mod others; // commands of other clients
 mod readme; // commands that the README of a plugin tells people to run
 
@@ -92,7 +93,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let space = name.split_once(':').filter(|(_, local)| local.contains(':')).map(|(space, _)| space);
         let file = space.map_or(file, |space| *nested.entry(space).or_insert(file));
         // A name without a plugin may be a path, or a command of the person who reads.
-        if name.contains([':', '-', '_']) || near.is_some() || agent_like(agents, name).is_some() {
+        let is_meant = name.contains([':', '-', '_']) || near.is_some() || agent_like(agents, name).is_some();
+        if is_meant && !brought::is_brought(repository, name) {
             by_file.entry(file).or_default().push((name, places));
         }
     }

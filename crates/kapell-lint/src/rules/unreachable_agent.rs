@@ -1,6 +1,7 @@
 //! `unreachable-agent`: something is defined that nobody can start.
 
 mod by_hand; // commands that only a person can start
+mod by_model; // commands that only the model can start
 mod graph; // steps and agents in code
 mod kept; // agents that leave it to one other to start them
 mod others; // agents of other clients
@@ -55,6 +56,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     session::check(repository, report);
     flat_skills(repository, report);
     by_hand::check(repository, report);
+    by_model::check(repository, report);
     among_manifests(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;

@@ -1,5 +1,7 @@
 //! Files that one agent reads while another one writes them.
 
+use std::cell::LazyCell;
+
 use kapell_spec::claude::{handled::handled, starts::Start, steps::paths};
 
 use super::{Asset, tells_parallel};
@@ -34,6 +36,7 @@ fn written_over(text: &str, starts: [&Start; 2]) -> bool {
 pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
     let mut found = Vec::new();
     let mut known: Vec<Option<Vec<Used<'a>>>> = vec![None; asset.starts.len()];
+    let waits = LazyCell::new(|| waits(text));
     for (at, one) in asset.starts.iter().enumerate() {
         let same = asset.starts.iter().filter(|other| other.group == one.group);
         let Some(first) = same.map(|start| start.span.start).min() else { continue };
@@ -43,7 +46,7 @@ pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
         }
         for next in at + 1..asset.starts.len() {
             let other = &asset.starts[next];
-            if other.group != one.group {
+            if other.group != one.group || is_parted(&waits, one, other) {
                 continue;
             }
             for (writer, reader) in [(at, next), (next, at)] {
@@ -64,6 +67,61 @@ pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
         }
     }
     found
+}
+
+/// Words in a key about what others have made before.
+const BEFORE: &[&str] = &["previous", "prior", "earlier", "upstream", "last"];
+
+/// Tells whether words in small letters end below a key for what others have made: `wave_1_outputs:`, `previous-results:`.
+fn is_of_others(sentence: &str) -> bool {
+    let Some((head, _)) = sentence.rsplit_once(':') else { return false };
+    let key =
+        head.rsplit(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).next().unwrap_or_default();
+    let made = ["output", "outputs", "result", "results"];
+    let parts = || key.split(['_', '-']);
+    parts().next_back().is_some_and(|last| made.contains(&last))
+        && parts().any(|part| {
+            BEFORE.contains(&part) || !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())
+        })
+}
+
+/// Words that count those who are waited for.
+const ALL: &[&str] = &["all", "both", "every", "each", "these", "those"];
+
+/// Beginnings of words for how those end who are waited for.
+const ENDED: &[&str] = &["complet", "finish", "return", "done", "end", "report", "succe"];
+
+/// How many words stand between the one that counts those who are waited for and the one that ends them.
+const WAITED_MAX: usize = 8;
+
+/// Returns where the lines begin that wait for all that were started before: `After all 4 agents complete, spawn ...`.
+fn waits(text: &str) -> Vec<usize> {
+    let lines = text.lines().filter(|line| waits_for_all(line));
+    lines.map(|line| line.as_ptr() as usize - text.as_ptr() as usize).collect()
+}
+
+/// Tells whether one of the `waits` of a text stands between two starts.
+fn is_parted(waits: &[usize], one: &Start, other: &Start) -> bool {
+    let (one, other) = (one.span.start as usize, other.span.start as usize);
+    let next = waits.partition_point(|wait| *wait <= one.min(other));
+    waits.get(next).is_some_and(|wait| *wait <= one.max(other))
+}
+
+/// Tells whether a line waits until all that were started have ended.
+fn waits_for_all(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    if !ALL.iter().any(|word| lower.contains(word)) {
+        return false;
+    }
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    (1..words.len()).any(|at| {
+        let waits = matches!(words[at - 1], "after" | "once" | "when" | "until")
+            || words[at - 1] == "for" && at > 1 && matches!(words[at - 2], "wait" | "waits" | "waiting");
+        let behind = &words[at + 1..(at + 1 + WAITED_MAX).min(words.len())];
+        let ended = || behind.iter().any(|word| ENDED.iter().any(|known| word.starts_with(known)));
+        ALL.contains(&words[at]) && waits && (words[at - 1] == "for" || ended())
+    })
 }
 
 /// The name of a file, and whether it is made, taken in, or only named.
@@ -117,9 +175,32 @@ fn done_with(before: &str) -> Option<Option<bool>> {
     if left.iter().any(|word| sentence.contains(word)) {
         return None;
     }
+    if is_of_others(&sentence) {
+        return Some(Some(false));
+    }
     let words: Vec<&str> =
         sentence.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let arrow = sentence.trim_end_matches(['`', ' ']).ends_with(['\u{2192}', '>']);
     let to = words.last().is_some_and(|last| matches!(*last, "to" | "into")) && !words.contains(&"according");
     Some(if arrow || to { Some(true) } else { handled(&words) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_of_others, waits_for_all};
+
+    #[test]
+    fn a_key_may_say_that_others_have_made_it() {
+        assert!(is_of_others("note it. wave_1_outputs:\n  - ") && is_of_others("previous-results: "));
+        assert!(!is_of_others("outputs:\n  - ") && !is_of_others("write the results to: "));
+    }
+
+    #[test]
+    fn a_line_that_waits_for_all_parts_those_before_from_those_behind() {
+        assert!(waits_for_all("After all 4 agents complete, spawn the synthesizer:"));
+        assert!(waits_for_all("Wait for all 3 agents."));
+        assert!(waits_for_all("Once both reviewers have returned, start `merger`."));
+        assert!(!waits_for_all("After all, this is a small change."));
+        assert!(!waits_for_all("Do not wait for one to end; start all of them in one message."));
+    }
 }

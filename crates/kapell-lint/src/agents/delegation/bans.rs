@@ -1,4 +1,7 @@
-//! What the words around a handover forbid: that it is done again, or something else.
+//! What the words around a handover forbid: that it is done again, or something else; and what is an order only to a person
+//! who reads it.
+
+use kapell_spec::line;
 
 /// Words that forbid something.
 const BANS: &[&str] = &["never", "do not", "don't"];
@@ -63,6 +66,52 @@ pub(super) fn without_verdicts(lower: &str) -> String {
     kept
 }
 
+/// Heads of what a person is told who has met a fault.
+const ADVICE: &[&str] = &[
+    "fix",
+    "hint",
+    "tip",
+    "remedy",
+    "solution",
+    "suggestion",
+    "help",
+    "message",
+    "error",
+    "warning",
+    "usage",
+];
+
+/// Tells whether words in small letters before an order end with the head of what a person is told: `fix:`, of a report that
+/// reads `Fix: run /setup`.
+pub(super) fn is_advice(lower: &str) -> bool {
+    let cell = lower.rsplit('|').next().unwrap_or_default().trim_start_matches([' ', '*', '_']);
+    // `Fix: add it, or run it again`: what a head leads to goes on to the end of its cell.
+    let led = |head: &&str| cell.strip_prefix(*head).is_some_and(|rest| rest.starts_with(':'));
+    if ADVICE.iter().any(|head| led(&head)) {
+        return true;
+    }
+    let head = lower.trim_end_matches([' ', '*', '_', '`']);
+    let Some(head) = head.strip_suffix(':') else { return false };
+    let head = head.trim_end_matches(['*', '_', '`']);
+    let last = head.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    ADVICE.contains(&last)
+}
+
+/// Tells whether words in small letters before a name, and what stands behind it, list whom others may turn to next: `Hand off
+/// to: planner (all is known), critic (a plan is there)`.
+pub(super) fn is_choice(lower: &str, behind: &str) -> bool {
+    let led = lower.rfind("hand off to:").is_some_and(|at| !lower[at..].contains(". "));
+    led && behind.trim_start_matches(['`', '*']).starts_with(" (")
+}
+
+/// Tells whether a place stands between quotation marks that the line opens before it and closes behind it: words that somebody
+/// else is shown.
+pub(super) fn is_quoted(text: &str, at: usize) -> bool {
+    let start = line::start(text, at);
+    let opened = text[start..at].bytes().filter(|byte| *byte == b'"').count();
+    opened % 2 == 1 && text[at..line::end(text, at)].contains('"')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +127,15 @@ mod tests {
         assert!(
             bounded("until the tests pass") && bounded("until it is green") && bounded("until i approve it")
         );
+    }
+
+    #[test]
+    fn what_a_person_is_told_is_no_order() {
+        assert!(is_advice("| none | fix: ") && is_advice("**fix**: ") && is_advice("hint:"));
+        assert!(is_advice("| none | fix: add it or re-"));
+        assert!(!is_advice("then ") && !is_advice("step 1: ") && !is_advice("prefix "));
+        let quoted = |text: &str| is_quoted(text, text.find("/x").unwrap_or_default());
+        assert!(quoted("Print \"No config. Run /x first\"") && !quoted("For \"new\" ones run /x first"));
     }
 
     #[test]

@@ -2,17 +2,17 @@
 
 use std::{
     cell::LazyCell,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
 };
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, line};
 use kapell_view::audit::{AssetKind, Confidence, Scope};
 use memchr::memmem;
 
 use super::is_own;
 use crate::{
     agents::{Asset, Home},
-    files::joined,
+    files::{FileId, joined},
     repository::Repository,
     rule::Report,
 };
@@ -80,6 +80,7 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
     let own = |asset: &Asset| asset.home == Home::Claude && asset.scope == Scope::Repository;
     let mut told: BTreeSet<String> = BTreeSet::new();
     let kept = LazyCell::new(|| kinds(repository));
+    let mut often: BTreeMap<&str, Vec<(FileId, Span)>> = BTreeMap::new();
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
         let file = &repository.files[asset.file];
         slipped(repository, asset, report);
@@ -92,6 +93,9 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
             let bare = path.trim_start_matches("./");
             let here = repository.files.exists(bare)
                 || joined(&file.path, path).is_some_and(|beside| repository.files.exists(&beside));
+            if !here && is_own(path) && bare.starts_with(".claude/") && bare.ends_with(".md") {
+                often.entry(bare).or_default().push((asset.file, Span::new(at, at + path.len())));
+            }
             if here
                 || !is_own(path)
                 || !kind(bare).is_some_and(|kind| kept.contains(&kind))
@@ -133,6 +137,107 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+    often.retain(|path, _| !told.contains(*path));
+    named_often(repository, report, &often);
+    copied(repository, report);
+}
+
+/// How many files have to name a text for all of them to count on it.
+const OFTEN: usize = 3;
+
+/// Words of a line about a text that somebody makes, or that need not be there.
+const MADE: &[&str] =
+    &["creat", "writ", "generat", "save", "output", "if ", "optional", "exist", "delet", "remov"];
+
+/// Texts below `.claude` that several files lead to, in a folder that is there, and that nobody makes.
+fn named_often(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    often: &BTreeMap<&str, Vec<(FileId, Span)>>,
+) {
+    for (path, places) in often {
+        let files: BTreeSet<FileId> = places.iter().map(|(file, _)| *file).collect();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let made = |(file, span): &(FileId, Span)| {
+            let line = line::around(&repository.files[*file].text, span.start as usize).to_ascii_lowercase();
+            MADE.iter().any(|word| line.contains(word))
+        };
+        if files.len() < OFTEN
+            || folder == ".claude"
+            || !repository.files.exists(folder)
+            || places.iter().any(made)
+        {
+            continue;
+        }
+        let Some(((file, span), rest)) = places.split_first() else { continue };
+        let message = format!("`{path}`, which {} files lead to, is not there", files.len());
+        let mut draft = report.add(*file, *span, message);
+        for (file, span) in rest {
+            draft = draft.also(*file, *span, "named here too");
+        }
+        draft.done();
+    }
+}
+
+/// What is told to be copied from below `.claude`, and lies in another folder there: `cp .claude/templates/plan.md`.
+fn copied(repository: &Repository, report: &mut Report<'_>) {
+    let own = |asset: &Asset| asset.home == Home::Claude && asset.scope == Scope::Repository;
+    let mut told: BTreeMap<&str, Vec<(FileId, Span)>> = BTreeMap::new();
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
+        let text = &*repository.files[asset.file].text;
+        for at in memmem::find_iter(text.as_bytes(), "cp .claude/") {
+            let from = at + "cp ".len();
+            let rest = &text[from..];
+            let path =
+                &rest[..rest.find(|c: char| c.is_whitespace() || "`\"';".contains(c)).unwrap_or(rest.len())];
+            let begins = !text[..at].ends_with(|c: char| c.is_alphanumeric());
+            // A name that is filled in, or a day, is not known here.
+            if begins
+                && is_own(path)
+                && path.ends_with(".md")
+                && !path.contains(['[', '$', 'Y'])
+                && !repository.files.exists(path)
+            {
+                told.entry(path).or_default().push((asset.file, Span::new(from, from + path.len())));
+            }
+        }
+    }
+    // What was moved together is one mistake.
+    let mut folders: BTreeMap<&str, Vec<(&str, &str, Vec<(FileId, Span)>)>> = BTreeMap::new();
+    for (path, places) in told {
+        if let Some((folder, meant)) = moved_below(repository, path) {
+            folders.entry(folder).or_default().push((path, meant, places));
+        }
+    }
+    for moved in folders.into_values() {
+        let mut places: Vec<_> = moved
+            .iter()
+            .flat_map(|(path, meant, places)| places.iter().map(move |place| (*place, *path, *meant)))
+            .collect();
+        places.sort_by_key(|((file, span), ..)| (*file, span.start));
+        let Some((((file, span), path, meant), rest)) = places.split_first() else { continue };
+        let more =
+            if moved.len() > 1 { format!("; {} more like it", moved.len() - 1) } else { String::new() };
+        let message = format!("`{path}` is copied here, and is not there{more}");
+        let mut draft = report.add(*file, *span, message).hint(format!("copy `{meant}`, if that is meant"));
+        for ((file, span), path, _) in rest {
+            draft = draft.also(*file, *span, format!("`{path}` is copied here"));
+        }
+        draft.done();
+    }
+}
+
+/// Finds the only file below the folder of a path that has its name, and that folder.
+fn moved_below<'a>(repository: &'a Repository, path: &'a str) -> Option<(&'a str, &'a str)> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let all = repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    let below = |other: &&str| {
+        let inner = other.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        inner.is_some_and(|inner| inner.rsplit('/').next() == Some(name))
+    };
+    let mut moved = all.filter(below);
+    let only = moved.next()?;
+    moved.next().is_none().then_some((folder, only))
 }
 
 /// Folders of clients, without the dot before their names and the one before the slash.
