@@ -63,14 +63,16 @@ impl Command {
         &self.words[self.wrapped..]
     }
 
-    /// Returns the name of the program, without its folder, and without the version that its runner is asked for: `npx wrangler@3`.
+    /// Returns the name of the program, without its folder, and without the version that its runner is asked for: `npx wrangler@3`,
+    /// `pipx run ruff==0.7.4`.
     #[must_use]
     pub fn program(&self) -> &str {
         let name = self.inner().first().map_or("", |first| &first[self.folder..]);
         if self.wrapped == 0 {
             return name;
         }
-        name.split_once('@').map_or(name, |(bare, _)| if bare.is_empty() { name } else { bare })
+        let cut = name.split_once('@').or_else(|| name.split_once("=="));
+        cut.map_or(name, |(bare, _)| if bare.is_empty() { name } else { bare })
     }
 
     /// Returns it as text with single blanks.

@@ -1,10 +1,12 @@
 //! A job delivers without waiting for the tests of its own workflow.
 
 mod across; // tests in another workflow that starts on the same push
+mod staged; // what is only put ready for a job that waits for the tests, too
 
 use kapell_spec::github::Step;
 use kapell_view::audit::{Confidence, Severity};
 
+use self::staged::Staged;
 use crate::github::{
     Flow, Github, StepFacts, carry, intent,
     script::Then,
@@ -79,7 +81,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     && github.deep(flow, other).iter().all(|(flow, job)| !carry::changes(flow, *job))
                     && together(flow, at, other)
             });
-            let Some((_, beside)) = beside else { continue };
+            let Some((judge, beside)) = beside else { continue };
+            let staged = staged::of(flow, (at, what), judge);
+            if staged == Some(Staged::Unseen) {
+                continue;
+            }
             let draft = report
                 .add(
                     flow.file,
@@ -87,6 +93,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     format!("`{}` {} while `{}` may still fail", job.id.text, what.verb(), beside.id.text),
                 )
                 .severity(match what {
+                    _ if staged == Some(Staged::Named) => Severity::Low,
+                    _ if staged == Some(Staged::Newest) => Severity::Medium,
                     // A version that a registry has once is there for ever.
                     Kind::Publish => Severity::High,
                     Kind::Release | Kind::Deploy if job.environment.is_none() => Severity::High,
@@ -157,7 +165,10 @@ fn promised(
             && checks(other)
             && together(flow, at, other)
     });
-    let Some((_, beside)) = beside else { return };
+    let Some((judge, beside)) = beside else { return };
+    if staged::of(flow, (at, what), judge).is_some() {
+        return;
+    }
     let job = &flow.model.jobs[at];
     report
         .add(

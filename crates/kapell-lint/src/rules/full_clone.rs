@@ -110,7 +110,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     continue;
                 };
                 let scripts = || flow.steps(at).any(|step| shallow_history::calls_git(repository, job, step));
-                if reads_history(&repository.github, flow, at)
+                if reads_history(repository, flow, at)
                     || versioned(repository, flow, at)
                     || packed(repository, flow, at)
                     || scripts()
@@ -159,14 +159,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Tells whether anything in a job reads the history, or may.
-fn reads_history(github: &Github, flow: &Flow, at: usize) -> bool {
+fn reads_history(repository: &Repository, flow: &Flow, at: usize) -> bool {
+    let github = &repository.github;
     flow.facts[at].iter().any(|facts| {
         facts.is_opaque()
             || facts.works.iter().any(|done| {
                 done.work.kind.mutates() && !is_quiet(&done.text)
                     || matches!(done.work.kind, Kind::Audit | Kind::PullRequest) && !is_quiet(&done.text)
             })
-            || facts.commands.iter().any(reads)
+            || facts.commands.iter().any(|command| reads(command) || installs_folder(repository, command))
             || facts.actions.iter().any(|name| !is_quiet(name) && !only_prepares(name, facts))
     }) || speaks_of_git(flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default())
         || flow.model.jobs[at].steps.iter().any(|step| in_action(github, step, 4))
@@ -205,8 +206,16 @@ fn versioned(repository: &Repository, flow: &Flow, at: usize) -> bool {
     let mut rows = VERSIONED.iter();
     rows.any(|(programs, manifest, words)| {
         let mut own = commands().filter(|command| programs.contains(&command.program())).peekable();
-        let text = own.peek().and_then(|_| repository.files.find(manifest));
-        text.is_some_and(|id| words.iter().any(|word| repository.files[id].text.contains(word)))
+        let asks = |path: &str, words: &[&str]| {
+            let id = repository.files.find(path);
+            id.is_some_and(|id| words.iter().any(|word| repository.files[id].text.contains(word)))
+        };
+        let bundled = *manifest == "package.json";
+        own.peek().is_some()
+            && folders(flow, at).iter().any(|folder| {
+                asks(&format!("{folder}{manifest}"), words)
+                    || bundled && CONFIGS.iter().any(|name| asks(&format!("{folder}{name}"), CONFIGURED))
+            })
             || own.any(|command| command.inner().get(1).is_some_and(|verb| compares.contains(&verb.as_str())))
     })
 }
@@ -230,13 +239,83 @@ fn packed(repository: &Repository, flow: &Flow, at: usize) -> bool {
         })
 }
 
-/// Tells whether a command installs the repository itself, which may make its version of the last tag: `pip install -e .[test]`.
+/// Files in which bundlers are told what to write into what they build.
+const CONFIGS: &[&str] = &[
+    "vite.config.ts",
+    "vite.config.js",
+    "vite.config.mts",
+    "vite.config.mjs",
+    "next.config.js",
+    "next.config.mjs",
+    "next.config.ts",
+    "astro.config.mjs",
+    "astro.config.ts",
+    "vue.config.js",
+    "nuxt.config.ts",
+    "svelte.config.js",
+    "webpack.config.js",
+    "docusaurus.config.js",
+    "docusaurus.config.ts",
+    ".vitepress/config.ts",
+    ".vitepress/config.mts",
+    "docs/.vitepress/config.ts",
+    "docs/.vitepress/config.mts",
+];
+
+/// Words of such files that say that the history is asked for.
+const CONFIGURED: &[&str] = &[
+    "git describe",
+    "git log",
+    "git rev-list",
+    "simple-git",
+    "isomorphic-git",
+    "git-revision",
+    "lastUpdated",
+    "showLastUpdate",
+];
+
+/// Returns the folders that the steps of a job work in, each with a slash behind it, and the top.
+fn folders(flow: &Flow, at: usize) -> Vec<String> {
+    let job = &flow.model.jobs[at];
+    let named = job.steps.iter().map(|step| &step.folder).chain([&job.folder]).flatten();
+    let tidy = |path: &str| path.trim_start_matches("./").trim_end_matches('/').to_owned();
+    let mut found: Vec<String> =
+        named.map(|folder| tidy(&folder.text)).filter(|path| !path.is_empty() && path != ".").collect();
+    found.sort_unstable();
+    found.dedup();
+    found.iter_mut().for_each(|path| path.push('/'));
+    found.push(String::new());
+    found
+}
+
+/// Tells whether a command installs the repository itself, or a part of it, which may make its version of the last tag:
+/// `pip install -e .[test]`, `pip install -e sdk`.
+///
+/// Source: pip, "pip install", `--editable`: "Install a project in editable mode from a local project path or a VCS url".
 fn installs_itself(command: &Command) -> bool {
+    let editable = |word: &str| word == "-e" || word.starts_with("--editable");
     let own = |word: &String| {
         let path = word.split('[').next().unwrap_or(word);
-        path == "." || path.starts_with("./") && !path.contains("requirements")
+        path == "." || path.starts_with(['.', '/']) && !path.contains("requirements") || editable(word)
     };
-    matches!(command.program(), "pip" | "pip3") && command.inner().iter().any(own)
+    is_pip(command) && command.inner().iter().any(own)
+}
+
+fn is_pip(command: &Command) -> bool {
+    matches!(command.program(), "pip" | "pip3" | "pipx")
+}
+
+/// Tells whether a command installs a folder of the repository by its bare name: `pip wheel sdk`.
+fn installs_folder(repository: &Repository, command: &Command) -> bool {
+    let words = command.inner();
+    // What stands behind a flag may be its value.
+    let named = |at: &usize| {
+        let path = words[*at].split('[').next().unwrap_or_default();
+        let plain = !path.starts_with('-') && !path.contains(['=', '<', '>', '$', '.']);
+        let of_flag = words[*at - 1].starts_with('-');
+        plain && !of_flag && repository.files.exists(path)
+    };
+    is_pip(command) && (2..words.len()).any(|at| named(&at))
 }
 
 /// Tells whether a command takes in what a program says that may read the history: `echo "list=$(npx nx show projects)"`.

@@ -4,7 +4,7 @@ use kapell_spec::github::{Job, Name};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, carry, conditions, cost, edit, globs, intent, tools::Kind};
+use crate::github::{Flow, carry, conditions, cost, edit, facts::Artifact, globs, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -26,8 +26,38 @@ pub(super) static RULE: Rule = Rule {
 
 /// Words of comments that say why a job waits.
 const REASONS: &[&str] = &[
-    "fast", "fail", "wait", "first", "before", "after", "avoid", "save", "cheap", "gate", "order", "sequen",
-    "only if", "depend", "block",
+    "fast",
+    "fail",
+    "wait",
+    "first",
+    "before",
+    "after",
+    "avoid",
+    "save",
+    "cheap",
+    "gate",
+    "order",
+    "sequen",
+    "only if",
+    "depend",
+    "block",
+    "only for",
+    "only what",
+    "only once",
+    "chance",
+    "expensive",
+    "costs",
+    "costly",
+    "minutes",
+    "scarce",
+    "limited",
+    "no point",
+    "no use",
+    "worth",
+    "unless",
+    "green",
+    "passes",
+    "passed",
 ];
 
 /// Words above the job that is waited for that say that it comes first on purpose.
@@ -109,11 +139,32 @@ fn tell(flow: &Flow, paths: &cost::Paths, found: Vec<Waits<'_>>, report: &mut Re
 /// one run of some in five is stopped early.
 const DEAR: u32 = 5;
 
+/// Returns on how many runners a job works.
+fn cells(flow: &Flow, at: usize) -> u32 {
+    let matrix = flow.model.jobs[at].matrix.as_ref();
+    let cells = matrix.map_or(1, |matrix| matrix.cells().map_or(4, |cells| cells.len()));
+    u32::try_from(cells).unwrap_or(u32::MAX)
+}
+
+/// How many minutes of a runner with Linux one of macOS costs.
+///
+/// Source: GitHub, "About billing for GitHub Actions", "Minute multipliers".
+const MAC: u32 = 10;
+
+/// Tells whether a job has runners that cost many times as much as those of the stage before it, and works on them for
+/// long: whatever that stage finds is found for little.
+fn saves_macs(flow: &Flow, (need, at): (usize, usize), paths: &cost::Paths) -> bool {
+    let on_mac = |at: usize| {
+        let labels = &flow.model.jobs[at].runs_on;
+        labels.iter().any(|label| label.literal().is_some_and(|label| label.starts_with("macos")))
+    };
+    let cost = |at: usize| paths.durations[at].saturating_mul(cells(flow, at));
+    on_mac(at) && !on_mac(need) && cost(at).saturating_mul(MAC) >= cost(need).saturating_mul(DEAR)
+}
+
 /// Says that a stage without tests comes first on purpose: what waits for it costs much more, on many runners or in browsers.
 fn saves_runners(flow: &Flow, (need, at): (usize, usize), paths: &cost::Paths) -> bool {
-    let job = &flow.model.jobs[at];
-    let cells = job.matrix.as_ref().map_or(1, |matrix| matrix.cells().map_or(4, |cells| cells.len()));
-    let cells = u32::try_from(cells).unwrap_or(u32::MAX);
+    let cells = cells(flow, at);
     let dear = paths.durations[at].saturating_mul(cells) >= paths.durations[need].saturating_mul(DEAR);
     dear || tests_in_browsers(flow, at)
 }
@@ -193,11 +244,13 @@ fn check_job<'a>(
             continue;
         }
         let looks = only_looks(flow, need);
-        if looks && !only_writes(flow, need) && saves_runners(flow, (need, at), paths) {
+        let gates = looks && !only_writes(flow, need) && saves_runners(flow, (need, at), paths);
+        if gates || saves_macs(flow, (need, at), paths) || packs_for_people(flow, (need, at)) {
             continue;
         }
         let key = job.keys.get("needs").map_or(name.span, |key| key.span);
-        let explained = intent::explains(flow, key, 1, REASONS)
+        let explained = on_its_line(flow, key)
+            .or_else(|| intent::explains(flow, key, 1, REASONS))
             .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
             .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
             .or_else(|| inside(flow, job));
@@ -209,6 +262,43 @@ fn check_job<'a>(
         let severity = if long && waited && !starts_all(flow, at) { Severity::Medium } else { Severity::Low };
         found.push(Waits { job: at, need, name, explained, severity });
     }
+}
+
+/// Words of comments that say that something is to be mended, and no reason.
+const OPEN: &[&str] = &["todo", "fixme", "xxx", "hack", "kapell:", "why", "remove", "needs:"];
+
+/// Returns the sentence at the end of the line of a key: what stands there is about that key and nothing else.
+fn on_its_line(flow: &Flow, key: kapell_spec::finding::Span) -> Option<String> {
+    let end =
+        flow.text[key.start as usize..].find('\n').map_or(flow.text.len(), |at| key.start as usize + at);
+    let from = flow.model.comments.partition_point(|comment| comment.start < key.start);
+    let comment = flow.model.comments.get(from).filter(|comment| (comment.start as usize) < end)?;
+    let text = flow.text[comment.range()].trim_start_matches('#').trim();
+    let lower = text.to_ascii_lowercase();
+    let sentence = text.split_whitespace().count() > 2 && !OPEN.iter().any(|word| lower.contains(word));
+    sentence.then(|| text.to_owned())
+}
+
+/// Words in the names of jobs that make what people download.
+const PACKS: &[&str] =
+    &["package", "packages", "packaging", "dist", "installer", "installers", "binaries", "bundle"];
+
+/// Tells whether a job that is named for it keeps something for people, which no job takes, behind the tests of that.
+fn packs_for_people(flow: &Flow, (need, at): (usize, usize)) -> bool {
+    let job = &flow.model.jobs[at];
+    let names = [Some(&job.id.text), job.name.as_ref().map(|name| &name.text)];
+    let packs = names.into_iter().flatten().any(|name| {
+        let lower = name.to_ascii_lowercase();
+        lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| PACKS.contains(&word))
+    });
+    let given: Vec<&String> =
+        flow.facts[at].iter().flat_map(|facts| &facts.uploads).flat_map(|upload| &upload.names).collect();
+    let taken = |down: &Artifact| down.all || down.names.iter().any(|name| given.contains(&name));
+    let tests = flow.facts[need].iter().any(|facts| facts.does(Kind::Test) || facts.runs_own_script());
+    packs
+        && tests
+        && !given.is_empty()
+        && !flow.facts.iter().flatten().flat_map(|facts| &facts.downloads).any(taken)
 }
 
 /// Tells whether a job that holds a key is named for what goes out, or sends something elsewhere: how it does that may

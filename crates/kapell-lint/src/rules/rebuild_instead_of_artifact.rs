@@ -1,7 +1,10 @@
 //! A job builds again what a job before it has built and uploaded.
 
-use kapell_spec::github::Step;
+mod given; // what a build is given: folder and variables
 
+use kapell_spec::github::{Condition, Step};
+
+use self::given::Given;
 use crate::github::{Flow, StepFacts, carry, cost, facts::Done, globs, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -42,14 +45,62 @@ pub(super) fn tells(repository: &Repository, flow: &Flow, (at, up): (usize, usiz
     rebuilt(repository, flow, (at, up)).is_some_and(|found| found.uploaded)
 }
 
-/// Returns the build commands of a job with their time.
-fn builds(flow: &Flow, job: usize) -> Vec<(String, u32)> {
-    let facts =
-        flow.steps(job).filter(|(step, _)| step.condition.is_none()).flat_map(|(_, facts)| &facts.works);
-    facts
-        .filter(|done| (done.work.kind == Kind::Build || packages(done)) && done.command.is_some())
-        .map(|done| (essence(&done.text), done.work.seconds))
-        .collect()
+/// A build of a job.
+struct Build<'a> {
+    command: String,
+    /// How long it takes, in seconds.
+    seconds: u32,
+    /// What it is given.
+    given: Given<'a>,
+}
+
+/// Returns the first build of a job that takes long enough to be worth an artifact.
+fn first_build(flow: &Flow, job: usize) -> Option<Build<'_>> {
+    let mut steps = flow.steps(job).filter(|(step, _)| step.condition.is_none());
+    steps.find_map(|(step, facts)| {
+        let builds = |done: &&Done| {
+            (done.work.kind == Kind::Build || packages(done))
+                && done.command.is_some()
+                && done.work.seconds >= LEAST
+        };
+        let done = facts.works.iter().find(builds)?;
+        Some(Build {
+            command: essence(&done.text),
+            seconds: done.work.seconds,
+            given: Given::of(flow, job, (step, facts), done),
+        })
+    })
+}
+
+/// Words in the names and paths of artifacts that hold what a run has found out, and nothing that was built.
+const FOUND: &[&str] = &[
+    "report",
+    "result",
+    "coverage",
+    "screenshot",
+    "trace",
+    "video",
+    "log",
+    "junit",
+    "snapshot",
+    "diff",
+    "sarif",
+    "sbom",
+    "stats",
+];
+
+/// Tells whether a step keeps what was built for others: no report, and nothing that is kept after a failure, too.
+fn keeps_build((step, facts): (&Step, &StepFacts)) -> bool {
+    let path = step.input("path").map_or("", |path| &path.text);
+    let found = |text: &str| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| FOUND.iter().any(|known| word.trim_end_matches('s').eq_ignore_ascii_case(known)))
+    };
+    let of_people = |name: &String| found(name);
+    !facts.uploads.is_empty()
+        && !step.condition.as_ref().is_some_and(Condition::asks_status)
+        && !found(path)
+        && !facts.uploads.iter().flat_map(|upload| &upload.names).any(of_people)
 }
 
 /// Tells whether tests are run by what packages as well: `mvn verify`, `gradle build`.
@@ -124,8 +175,8 @@ fn rebuilt<'a>(repository: &'a Repository, flow: &'a Flow, (at, up): (usize, usi
     if first.matrix.is_some() {
         return None;
     }
-    let (command, seconds) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST)?;
-    let uploaded = flow.facts[up].iter().any(|facts| !facts.uploads.is_empty());
+    let Build { command, seconds, given } = first_build(flow, up)?;
+    let uploaded = flow.steps(up).any(keeps_build);
     github.deep(flow, at).into_iter().find_map(|(other, index)| {
         let second = &other.model.jobs[index];
         let same_system = job.uses.is_some()
@@ -144,12 +195,16 @@ fn rebuilt<'a>(repository: &'a Repository, flow: &'a Flow, (at, up): (usize, usi
         if second.matrix.is_some() || !same_system || takes || !uploaded && !carry::changes(other, index) {
             return None;
         }
-        let built = |facts: &StepFacts| {
-            let same = |done: &&Done| essence(&done.text) == command && done.work.kind == Kind::Build;
+        let built = |step: &Step, facts: &StepFacts| {
+            let same = |done: &&Done| {
+                done.work.kind == Kind::Build
+                    && essence(&done.text) == command
+                    && Given::of(other, index, (step, facts), done).is_same(&given)
+            };
             facts.works.iter().find(same).map(|done| done.text.clone())
         };
-        let steps = other.steps(index).filter(|(step, _)| step.condition.is_none());
-        let (step, written) = steps.into_iter().find_map(|(step, facts)| Some((step, built(facts)?)))?;
+        let mut steps = other.steps(index).filter(|(step, _)| step.condition.is_none());
+        let (step, written) = steps.find_map(|(step, facts)| Some((step, built(step, facts)?)))?;
         Some(Rebuilt { command: written, seconds, flow: other, job: index, step, uploaded })
     })
 }

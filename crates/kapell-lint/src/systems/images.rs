@@ -27,48 +27,42 @@ pub struct Pushed {
 /// Finds the images that workflows push.
 #[must_use]
 pub fn pushed(github: &Github) -> Vec<Pushed> {
+    github.flows.iter().flat_map(|flow| flow.jobs().flat_map(move |(job, _)| pushed_by(flow, job))).collect()
+}
+
+/// Finds the images that a job pushes.
+#[must_use]
+pub fn pushed_by(flow: &Flow, job: usize) -> Vec<Pushed> {
     let mut found = Vec::new();
-    for flow in &github.flows {
-        for (job, _) in flow.jobs() {
-            for (step, facts) in flow.steps(job) {
-                let mut add = |image: &str, span: Span| {
-                    for image in cells(flow, job, image.trim()) {
-                        let image = resolve(flow, job, facts, &image);
-                        let (name, tag) = image_parts(&image);
-                        let written = name.to_owned();
-                        let name =
-                            (!name.contains("${{") && !name.contains('$')).then(|| name.to_ascii_lowercase());
-                        found.push(Pushed {
-                            file: flow.file,
-                            span,
-                            name,
-                            written,
-                            tag: tag.unwrap_or("latest").to_owned(),
-                        });
-                    }
-                };
-                let pushes = step.input("push").is_some_and(|push| !push.is("false"));
-                let tags: Option<&Text> =
-                    step.input("tags").filter(|_| pushes && step.is("docker/build-push-action"));
-                let made = tags.and_then(|tags| described(flow, job, tags));
-                let plain = tags.filter(|_| made.is_none());
-                for image in made.iter().flatten() {
-                    add(image, tags.map_or(step.span, |tags| tags.span));
-                }
-                for image in plain
-                    .iter()
-                    .flat_map(|tags| tags.split(['\n', ',']))
-                    .filter(|image| !image.trim().is_empty())
-                {
-                    add(image, tags.map_or(step.span, |tags| tags.span));
-                }
-                let span = step.run.as_ref().map_or(step.span, |run| run.span);
-                let builders = || facts.commands.iter().filter(|command| builds_images(command));
-                builders().flat_map(images).for_each(|image| add(&image, span));
-                for name in builders().filter_map(pushed_whole) {
-                    tagged(flow, job, &name).iter().for_each(|image| add(image, span));
-                }
+    for (step, facts) in flow.steps(job) {
+        let mut add = |image: &str, span: Span| {
+            for image in cells(flow, job, image.trim()) {
+                let image = resolve(flow, job, facts, &image);
+                let (name, tag) = image_parts(&image);
+                let written = name.to_owned();
+                let name = (!name.contains("${{") && !name.contains('$')).then(|| name.to_ascii_lowercase());
+                let tag = tag.unwrap_or("latest").to_owned();
+                found.push(Pushed { file: flow.file, span, name, written, tag });
             }
+        };
+        let pushes = step.input("push").is_some_and(|push| !push.is("false"));
+        let tags: Option<&Text> =
+            step.input("tags").filter(|_| pushes && step.is("docker/build-push-action"));
+        let made = tags.and_then(|tags| described(flow, job, tags));
+        let plain = tags.filter(|_| made.is_none());
+        for image in made.iter().flatten() {
+            add(image, tags.map_or(step.span, |tags| tags.span));
+        }
+        for image in
+            plain.iter().flat_map(|tags| tags.split(['\n', ','])).filter(|image| !image.trim().is_empty())
+        {
+            add(image, tags.map_or(step.span, |tags| tags.span));
+        }
+        let span = step.run.as_ref().map_or(step.span, |run| run.span);
+        let builders = || facts.commands.iter().filter(|command| builds_images(command));
+        builders().flat_map(images).for_each(|image| add(&image, span));
+        for name in builders().filter_map(pushed_whole) {
+            tagged(flow, job, &name).iter().for_each(|image| add(image, span));
         }
     }
     found

@@ -43,7 +43,9 @@ pub(super) fn unwrapped(mut words: &[String]) -> &[String] {
             if words.len() > wrapper.len() && wrapper.iter().zip(words).all(|(a, b)| a == b) {
                 let mut rest = &words[wrapper.len()..];
                 while let Some(word) = rest.first().filter(|word| {
-                    word.starts_with('-') || is_assignment(word) || wrapper[0] == "timeout" && is_time(word)
+                    word.starts_with('-')
+                        || is_assignment(word) && !word.contains("==")
+                        || wrapper[0] == "timeout" && is_time(word)
                 }) {
                     rest = &rest[1..];
                     let takes = matches!(

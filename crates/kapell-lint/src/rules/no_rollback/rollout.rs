@@ -139,10 +139,10 @@ fn too_early(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     }
     let changes = changes(asset, &file.text);
     let said = |span: &Span| file.text[span.range()].trim_matches('`');
-    let sets = changes
+    let mut sets = changes
         .iter()
         .filter(|span| said(span).starts_with("kubectl ") && said(span).contains(" set image "));
-    let Some(last) = sets.last() else { return };
+    let Some(last) = sets.next_back() else { return };
     let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && mark.span.start > last.end);
     let Some(asks) = marks.map(|mark| mark.span).find(|span| said(span).starts_with("curl ")) else { return };
     if started(repository, asset).any(|script| says(script, WAITS)) {
