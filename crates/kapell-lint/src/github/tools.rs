@@ -298,11 +298,17 @@ fn file_stem(name: &str) -> &str {
     file.split('.').next().unwrap_or(file)
 }
 
+/// What Bundler and Rails write into a repository to start a program: nothing but that program.
+///
+/// Source: Bundler, "bundle binstubs"; Rails, "Command Line".
+const BINSTUBS: &[&str] = &["bin/rails", "bin/rake", "bin/bundle", "bin/rspec"];
+
 /// Tells whether a command runs a script of the repository, of which nothing is known but its name.
 #[must_use]
 pub fn is_own_script(command: &Command) -> bool {
     let first = command.inner().first().map_or("", String::as_str);
-    let wrapper = matches!(command.program(), "gradlew" | "mvnw");
+    let wrapper =
+        matches!(command.program(), "gradlew" | "mvnw") || BINSTUBS.contains(&first.trim_start_matches("./"));
     first.contains('/') && !wrapper && !first.starts_with("/usr") && !first.starts_with("/bin")
         || command.inner().iter().take(3).any(|word| is_script(word))
 }

@@ -1,6 +1,7 @@
 //! An artifact is downloaded that no job of the run uploads in time.
 
 mod hidden; // files that an upload leaves out
+mod unbrought; // a folder that is delivered where nothing brings it
 mod unhanded; // what is published where it was not built
 
 mod shapes; // names with the number of a run or the hash of a commit
@@ -44,6 +45,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &github.flows {
         hidden::check(flow, report);
         unhanded::check(repository, flow, report);
+        unbrought::check(repository, flow, report);
         if flow.facts.iter().flatten().all(|facts| facts.downloads.is_empty()) {
             continue;
         }

@@ -1,6 +1,8 @@
 //! A step reports success without looking at it.
 
+mod concluded; // results of steps that may fail, which are always success
 mod started; // what a command only starts
+mod unwaited; // versions that were only asked for
 
 use crate::github::{Flow, StepFacts, aggregate, script::Command, tools::Kind};
 use crate::{
@@ -39,6 +41,8 @@ const CLAIMS: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         started::check(flow, report);
+        concluded::check(flow, report);
+        unwaited::check(flow, report);
         for (at, job) in flow.jobs() {
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let whatever = step.condition.as_ref().is_some_and(runs_whatever);
@@ -407,6 +411,9 @@ fn look(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, re
     if !before || facts.works.iter().any(|done| !matches!(done.work.kind, Kind::Trivial)) {
         return;
     }
+    // What other steps and jobs read is no mere word.
+    let handed = claim.words.iter().any(|word| word.contains("GITHUB_OUTPUT") || word.contains("GITHUB_ENV"));
+    let changed = flow.facts[at][..index].iter().any(|facts| facts.mutation().is_some());
     let words: Vec<&str> =
         claim.words[1..].iter().map(String::as_str).take_while(|word| !word.contains('>')).collect();
     let said: String = words.join(" ").chars().take(60).collect();
@@ -419,6 +426,7 @@ fn look(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, re
                 job.id.text, said
             ),
         )
+        .severity(if handed && changed { Severity::High } else { Severity::Medium })
         .hint("say it only `if: success()`, or print `${{ job.status }}`")
         .done();
 }

@@ -76,16 +76,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 {
                     continue;
                 }
+                let skips = skips_install(flow, at, step);
                 let draft = report
                     .add(
                         flow.file,
                         key.span,
                         format!(
-                            "the key `{}` never changes, so what `{}` saved first is kept for ever",
+                            "the key `{}` never changes, so what `{}` saved first is kept for ever{}",
                             key.text.trim(),
-                            installer.name
+                            installer.name,
+                            if skips { ", and nothing is installed beside it" } else { "" }
                         ),
                     )
+                    .severity(if skips { Severity::High } else { Severity::Medium })
                     .hint(format!("add `${{{{ hashFiles('**/{}') }}}}` to the key", installer.locks[0]));
                 match intent::explains(
                     flow,
@@ -110,6 +113,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tells whether a job installs only where this cache was not found: what the lock file asks for later is never there.
+fn skips_install(flow: &Flow, at: usize, cache: &Step) -> bool {
+    let Some(id) = &cache.id else { return false };
+    let found = format!("steps.{}.outputs.cache-hit", id.text);
+    let mut steps = flow.steps(at).filter(|(_, facts)| facts.does(Kind::Install)).peekable();
+    let asks = |step: &Step| {
+        step.condition.as_ref().is_some_and(|own| own.text.contains(&*found) && own.text.contains("!="))
+    };
+    steps.peek().is_some() && steps.all(|(step, _)| asks(step))
 }
 
 /// Returns what a key hashes, if it does so once.

@@ -172,6 +172,11 @@ fn unused(compose: &Compose, needed: &Service, waiters: &[Waiter<'_>], report: &
     let mut draft =
         report.add(compose.file, name.span, message).hint("wait with `condition: service_healthy`");
     draft = draft.also(compose.file, needed.name.span, "this has a `healthcheck`");
+    // What comes too early ends once and for all, and what waits for its success is never started.
+    if let Some((waiting, name)) = waits_for_success(compose, service) {
+        draft = draft.severity(Severity::High);
+        draft = draft.also(compose.file, name.span, format!("`{}` never starts then", &*waiting.name));
+    }
     for (service, name, _) in early {
         draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
     }

@@ -1,5 +1,7 @@
 //! A job does the same thing twice.
 
+mod covered; // parts of the tests, and then all of them
+
 use crate::github::{
     Flow, Github, StepFacts, cost, intent,
     script::{Command, Then, commands},
@@ -29,6 +31,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            covered::check(repository, flow, at, report);
             let works: Vec<_> = flow.facts[at].iter().map(only_work).collect();
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 if let Some((earlier, what)) = by_action(flow, at, index) {
@@ -355,6 +358,11 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
     if left.0 == Kind::Build && compared(job, earlier, later) {
         return false;
     }
+    // The tests in between leave something behind, which is to be as it was before.
+    let tested = flow.facts[at][earlier + 1..later].iter().any(|facts| facts.does(Kind::Test));
+    if left.0 == Kind::Setup && tested && left.1.iter().any(|word| is_reset(word)) {
+        return false;
+    }
     let changed =
         flow.facts[at][earlier + 1..later].iter().zip(&job.steps[earlier + 1..later]).any(|(facts, step)| {
             facts.is_opaque()
@@ -382,6 +390,13 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
         && same_condition
         && matches!(left.0, Kind::Lint | Kind::Build | Kind::Test | Kind::Setup);
     !changed && (tests_again || install_again || same)
+}
+
+/// Tells whether a word says that something is made as it was at first: `db:reset`, `schema:load`.
+fn is_reset(word: &str) -> bool {
+    ["reset", "seed", "load", "drop", "create", "clean", "truncate", "init"]
+        .iter()
+        .any(|part| word.contains(part))
 }
 
 /// Returns where the script of a step goes before it works: `cd crates/native`.

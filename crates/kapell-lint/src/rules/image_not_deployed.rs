@@ -1,6 +1,7 @@
 //! An image that is pushed, while what runs is another one of the same name.
 
 mod commands;
+mod computed; // tags that scripts make of the commit
 mod defaulted; // tags that compose takes where nothing gives one
 mod kustomized; // names of images that are to be replaced
 mod skaffolded; // what Skaffold builds
@@ -64,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     written::check(repository, report);
     unchanged::check(repository, &pushes, report);
     defaulted::check(repository, &pushes, report);
+    computed::check(repository, &pushes, report);
     let charts = in_charts(repository);
     let mut deployed = deployed(repository);
     deployed.extend(charts.iter().map(|(file, image)| (*file, image)));

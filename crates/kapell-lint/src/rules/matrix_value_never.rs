@@ -105,7 +105,26 @@ fn misses(flow: &Flow, at: usize, (expression, node): (&Expression, &Node), foun
             && prepares(facts)
             && other.condition.as_ref().is_some_and(|own| own.text.contains(&asks) && own.text.contains("=="))
     });
-    facts.does(Kind::Test) || prepares(facts) && sisters.count() > 0
+    facts.does(Kind::Test) || prepares(facts) && sisters.count() > 0 || checks_alone(flow, facts)
+}
+
+/// In longer workflows nobody knows whether a check is made elsewhere.
+const MOST: usize = 300;
+
+/// Tells whether a step checks something with a program that no other step of its workflow runs.
+fn checks_alone(flow: &Flow, facts: &StepFacts) -> bool {
+    let checks = facts.works.iter().filter(|done| done.work.kind.checks());
+    let mut programs = checks.filter_map(|done| done.text.split(' ').next()).peekable();
+    let others = || flow.facts.iter().flatten().filter(|other| !std::ptr::eq(*other, facts));
+    let again = |program: &str| {
+        others().flat_map(|other| &other.works).any(|done| done.text.split(' ').next() == Some(program))
+    };
+    // All steps are looked through for each.
+    if flow.facts.iter().map(|facts| facts.len()).sum::<usize>() > MOST {
+        return false;
+    }
+    let common = ["npm", "pnpm", "yarn", "make", "cargo", "go", "dotnet"];
+    programs.peek().is_some() && programs.all(|program| !common.contains(&program) && !again(program))
 }
 
 /// A job reads a value of a matrix, and has none: it is always empty.

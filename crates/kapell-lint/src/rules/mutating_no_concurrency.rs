@@ -55,6 +55,22 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let job = &flow.model.jobs[*at];
         let overtaken = overtaken(flow, job);
         let rare = !is_often(flow) && overtaken.is_none();
+        // A group that holds nothing back was written to hold something back.
+        let own = flow.model.concurrency.iter().chain(&job.concurrency).next();
+        let own = own.and_then(|own| own.group.as_ref());
+        let waits = flow
+            .model
+            .concurrency
+            .iter()
+            .chain(&job.concurrency)
+            .any(|own| own.cancel.as_ref().is_some_and(|text| text.is("false")));
+        let hint = match own {
+            Some(group) => format!(
+                "its group `{}` is another one for each run: leave out what names the run or the commit",
+                group.text.trim()
+            ),
+            None => "add a `concurrency` group with `cancel-in-progress: false`".to_owned(),
+        };
         let mut draft = report
             .add(
                 flow.file,
@@ -65,10 +81,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .severity(match (mild, rare, lasts) {
                 (true, ..) => Severity::Low,
                 (_, false, true) => Severity::High,
+                (_, false, _) if own.is_some() && waits => Severity::High,
                 (_, true, false) if !replaces => Severity::Low,
                 _ => Severity::Medium,
             })
-            .hint("add a `concurrency` group with `cancel-in-progress: false`");
+            .hint(hint);
+        if let Some(group) = own {
+            draft = draft.also(flow.file, group.span, "this group is another one for each run");
+        }
         if let Some((minutes, most)) = overtaken.zip(job.timeout.as_ref()) {
             let text = format!("a run may take so long, and the next starts after {minutes} minutes");
             draft = draft.also(flow.file, most.span, text);

@@ -250,15 +250,19 @@ fn awaited_artifact(flow: &Flow, at: usize, script: &str) -> Option<usize> {
 fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
     let Some(target) = watched(flow, at, step).filter(|_| !works_before(flow, at, step)) else { return };
     let target = &flow.model.jobs[target];
+    let blind = goes_on_blindly(flow, at, step);
     let draft = report
         .add(
             flow.file,
             step.span,
             format!(
-                "`{}` keeps a runner busy asking for `{}` of the same workflow",
-                flow.model.jobs[at].id.text, target.id.text
+                "`{}` keeps a runner busy asking for `{}` of the same workflow{}",
+                flow.model.jobs[at].id.text,
+                target.id.text,
+                if blind { ", and delivers whatever became of it" } else { "" }
             ),
         )
+        .severity(if blind { Severity::High } else { Severity::Medium })
         .confidence(Confidence::Medium)
         .hint(format!("write `needs: {}` instead", target.id.text))
         .also(flow.file, target.id.span, "the job that it waits for");
@@ -271,6 +275,17 @@ fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether a script waits until another job is completed, without asking how, and its job delivers something then.
+///
+/// Source: GitHub, "REST API endpoints for workflow jobs": `status` is `completed` after a failure too, `conclusion` says how.
+fn goes_on_blindly(flow: &Flow, at: usize, step: &Step) -> bool {
+    let script = step.script();
+    let asks = ["conclusion", "success", "failure", "outcome"].iter().any(|word| script.contains(word));
+    let after = flow.steps(at).skip_while(|(known, _)| !std::ptr::eq(*known, step)).skip(1);
+    let delivers = after.flat_map(|(_, facts)| &facts.works).any(|done| done.work.kind.delivers());
+    script.contains("completed") && script.contains("status") && !asks && delivers
 }
 
 /// How long a job has to work before it waits for what it does then to be worth it, in seconds.

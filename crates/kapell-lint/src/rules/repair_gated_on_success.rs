@@ -4,6 +4,8 @@ mod status; // conditions that ask for the status of their own job
 
 mod taken; // what is made for a while stays after a failure
 
+mod logs; // what is shown of the tests
+
 mod names; // what names say that it is for a failure
 
 mod told; // agents that a text starts on what is broken
@@ -63,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             job_by_name(flow, job, report);
             unseen_report(flow, at, report);
+            logs::check(flow, at, report);
             let lasting = taken::lasting(flow, at);
             taken::between_steps(flow, at, &lasting, report);
             taken::between_jobs(repository, (flow, at), &lasting, report);
@@ -335,7 +338,9 @@ fn unseen_report(flow: &Flow, at: usize, report: &mut Report<'_>) {
     for (index, (step, facts)) in steps.iter().enumerate() {
         let sarif = step.is(SHOWS[0]);
         let shows = facts.actions.len() == 1 && SHOWS.iter().any(|name| facts.actions[0] == *name);
-        if !shows || step.condition.is_some() {
+        // Whoever asks for success asks for what holds without it.
+        let asks = step.condition.as_ref().is_some_and(|own| !aggregate::is_default(&own.text));
+        if !shows || asks {
             continue;
         }
         let Some((checked, done)) = steps[..index].iter().rev().find_map(|(step, facts)| {

@@ -12,11 +12,11 @@ mod variables;
 use std::collections::BTreeSet;
 
 use kapell_core::expr::Expr;
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::Flow,
+    github::{Flow, tools::Kind},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -214,7 +214,7 @@ const SPARE: &[&str] =
     &["COV", "CACHE", "TURBO", "SONAR", "SLACK", "WEBHOOK", "SENTRY", "GH_", "GITHUB", "NX_", "NPM", "SIGN"];
 
 /// Tells of the one caller that hands over nothing at all, where others hand over what the workflow reads. Runs for pull requests
-/// have no secrets, or are not meant to.
+/// have no secrets, or are not meant to: of a caller that also runs for what is merged it is less certain that it should.
 fn of_one_caller(
     (flow, span): (&Flow, Span),
     name: &str,
@@ -223,8 +223,10 @@ fn of_one_caller(
 ) {
     let &[(caller, at)] = lacking else { return };
     let for_changes = caller.model.events.iter().any(|event| event.name.text.starts_with("pull_request"));
+    let for_merged =
+        caller.starts("push") && caller.model.jobs[at].condition.is_none() && in_tests(flow, span);
     let spare = SPARE.iter().any(|word| name.contains(word));
-    if for_changes || spare || caller.model.jobs[at].keys.get("secrets").is_some() {
+    if for_changes && !for_merged || spare || caller.model.jobs[at].keys.get("secrets").is_some() {
         return;
     }
     let message = format!(
@@ -234,9 +236,17 @@ fn of_one_caller(
     report
         .add(caller.file, caller.job_span(at), message)
         .confidence(Confidence::Medium)
+        .severity(if for_changes { Severity::Medium } else { Severity::High })
         .hint(format!("pass `{name}` under `secrets:`"))
         .also(flow.file, span, "read here")
         .done();
+}
+
+/// Tells whether a place is within a step that tests: without the secret that tests less than it says.
+fn in_tests(flow: &Flow, span: Span) -> bool {
+    let within = |step: &Step| step.span.start <= span.start && span.end <= step.span.end;
+    let mut steps = flow.jobs().flat_map(|(at, _)| flow.steps(at));
+    steps.any(|(step, facts)| within(step) && facts.does(Kind::Test))
 }
 
 /// Tells whether a called workflow says itself that it can do without a secret: it asks whether there is one.

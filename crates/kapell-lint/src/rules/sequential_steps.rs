@@ -1,6 +1,7 @@
 //! Long independent checks run one after the other in one job.
 
 mod cells; // of a matrix
+mod folders; // parts of the repository, each in a language of its own
 
 use crate::github::{cost, tools::Kind};
 use crate::{
@@ -31,6 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             cells::check(repository, flow, at, report);
+            folders::check(repository, flow, at, report);
             let long: Vec<(u32, &Step)> = flow
                 .steps(at)
                 .filter(|(_, facts)| {

@@ -299,7 +299,7 @@ pub(super) fn between_jobs(
     report: &mut Report<'_>,
 ) {
     let job = &flow.model.jobs[at];
-    if job.condition.is_some() {
+    if job.condition.as_ref().is_some_and(|own| !aggregate::is_default(&own.text)) {
         return;
     }
     for (programs, makes, takes) in lasting.iter().copied() {
@@ -349,7 +349,10 @@ pub(super) fn between_steps(flow: &Flow, at: usize, lasting: &[&Lasting], report
         // One that is also taken away after a failure somewhere else has nothing to lose.
         let again = steps[taken + 1..].iter().any(|(step, facts)| does(step, facts, programs, takes));
         // What is made in some runs only is taken away in the same ones.
-        let when = |at: usize| steps[at].0.condition.as_ref();
+        let when = |at: usize| {
+            // Whoever asks for success asks for what holds without it.
+            steps[at].0.condition.as_ref().filter(|own| !aggregate::is_default(&own.text))
+        };
         let alike = when(taken)
             .is_none_or(|own| !own.asks_status() && when(made).is_some_and(|made| made.text == own.text));
         let always = when(made).is_none() || when(taken).is_some();

@@ -10,6 +10,28 @@ use crate::github::Flow;
 /// How many workflows have to keep such a job: with two of them it may be chance.
 const WORKFLOWS: usize = 3;
 
+/// How many steps two jobs have to have that differ in the name of where they deploy to: that is no chance.
+const DEPLOYMENT: usize = 7;
+
+/// Names of where one deploys to.
+const ENVIRONMENTS: &[&str] = &[
+    "prod",
+    "production",
+    "live",
+    "staging",
+    "stage",
+    "stg",
+    "dev",
+    "development",
+    "test",
+    "testing",
+    "qa",
+    "uat",
+    "preprod",
+    "demo",
+    "sandbox",
+];
+
 /// A job, by its workflow and its number there.
 pub(super) type Place = (usize, usize);
 
@@ -30,8 +52,9 @@ pub(super) fn kept(flows: &[Flow]) -> Vec<Kept> {
             alike.entry(job.steps.iter().map(action).collect()).or_default().push((index, at));
         }
     }
-    let several = alike.into_values().filter(|jobs| jobs.len() >= WORKFLOWS);
-    several.flat_map(|jobs| kept_of(flows, &jobs)).collect()
+    let least = |steps: usize| if steps >= DEPLOYMENT { 2 } else { WORKFLOWS };
+    let several = alike.into_iter().filter(|(actions, jobs)| jobs.len() >= least(actions.len()));
+    several.flat_map(|(_, jobs)| kept_of(flows, &jobs)).collect()
 }
 
 /// Finds them among jobs that have the same actions.
@@ -41,10 +64,19 @@ fn kept_of(flows: &[Flow], jobs: &[Place]) -> Vec<Kept> {
         let words = words(&flows[index], &flows[index].model.jobs[at]);
         alike.entry(words.len()).or_default().push(((index, at), words));
     }
-    alike.into_values().filter(|jobs| jobs.len() >= WORKFLOWS).filter_map(|jobs| of_one(&jobs)).collect()
+    let several = alike.into_values().filter(|jobs| jobs.len() > 1);
+    several.filter_map(|jobs| of_one(&jobs)).filter(|kept| is_no_chance(flows, kept)).collect()
 }
 
-/// Returns those that are the same as the first of them but for one word, if they are in as many workflows.
+/// Tells whether jobs are the same on purpose: several are, or two long ones that differ in the name of where they deploy to.
+fn is_no_chance(flows: &[Flow], kept: &Kept) -> bool {
+    let (index, at) = kept.jobs[0];
+    let named = |word: &String| ENVIRONMENTS.contains(&&*word.to_ascii_lowercase());
+    let long = flows[index].model.jobs[at].steps.len() >= DEPLOYMENT;
+    kept.jobs.len() >= WORKFLOWS || long && kept.words.iter().all(named)
+}
+
+/// Returns those that are the same as the first of them but for one word, if they are in several workflows.
 fn of_one(jobs: &[Worded<'_>]) -> Option<Kept> {
     let (first, words) = jobs.first()?;
     let mut kept = Kept { jobs: vec![*first], words: Vec::new() };
@@ -61,7 +93,7 @@ fn of_one(jobs: &[Worded<'_>]) -> Option<Kept> {
         kept.words.push(other.to_owned());
         kept.jobs.push(*place);
     }
-    (kept.jobs.len() >= WORKFLOWS).then_some(kept)
+    (kept.jobs.len() > 1).then_some(kept)
 }
 
 /// Returns the word of each of two jobs by which they differ, if that is the only one.
