@@ -244,7 +244,7 @@ impl Asset {
         self.sketch.get_or_init(|| Sketch::of(&files[self.file].text))
     }
 
-    /// Returns the beginnings of the [words](reworded::own_words) of its description.
+    /// Returns the beginnings of the words of its description, in order, each once; words that mean the same are one.
     #[must_use]
     pub fn own_words(&self) -> &[String] {
         self.own_words.get_or_init(|| reworded::own_words(self))

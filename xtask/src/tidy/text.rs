@@ -47,6 +47,11 @@ const HOSTS: &[&str] = &[
     "docs.celeryq.dev",
     "docs.npmjs.com",
     "nodejs.org",
+    "docs.python.org",
+    "docs.langchain.com",
+    "docs.crewai.com",
+    "agentskills.io",
+    "fly.io",
     "laravel.com",
     // What is looked for in code that calls models.
     "api.openai.com",

@@ -87,7 +87,7 @@ pub(super) fn is_advice(lower: &str) -> bool {
     let cell = lower.rsplit('|').next().unwrap_or_default().trim_start_matches([' ', '*', '_']);
     // `Fix: add it, or run it again`: what a head leads to goes on to the end of its cell.
     let led = |head: &&str| cell.strip_prefix(*head).is_some_and(|rest| rest.starts_with(':'));
-    if ADVICE.iter().any(|head| led(&head)) {
+    if ADVICE.iter().any(led) {
         return true;
     }
     let head = lower.trim_end_matches([' ', '*', '_', '`']);

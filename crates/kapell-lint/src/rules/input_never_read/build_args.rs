@@ -50,7 +50,7 @@ const ABOUT: &[&str] = &[
     "maintainer",
 ];
 
-/// Tells of such arguments. Docker only warns: "[Warning] One or more build-args were not consumed".
+/// Tells of such arguments. Docker only warns: "\[Warning\] One or more build-args were not consumed".
 ///
 /// Source: Docker, "Dockerfile reference", section "ARG".
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {

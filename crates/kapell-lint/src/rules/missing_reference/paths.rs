@@ -17,6 +17,9 @@ use crate::{
     rule::Report,
 };
 
+/// Where something stands, again and again.
+type Places = Vec<(FileId, Span)>;
+
 /// Verbs and words after which a path is one that has to be there by then.
 const TOLD: &[&str] = &[
     "read",
@@ -203,7 +206,7 @@ fn copied(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     // What was moved together is one mistake.
-    let mut folders: BTreeMap<&str, Vec<(&str, &str, Vec<(FileId, Span)>)>> = BTreeMap::new();
+    let mut folders: BTreeMap<&str, Vec<(&str, &str, Places)>> = BTreeMap::new();
     for (path, places) in told {
         if let Some((folder, meant)) = moved_below(repository, path) {
             folders.entry(folder).or_default().push((path, meant, places));

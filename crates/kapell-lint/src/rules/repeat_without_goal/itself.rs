@@ -57,8 +57,8 @@ fn number(text: &str) -> Option<&str> {
 /// headings and outer lists may count steps of their own.
 fn leads_to_itself(asset: &Asset, text: &str, at: usize, wanted: &str) -> bool {
     let document = &asset.definition.document;
-    let around = document.items.iter().filter(|item| item.span.range().contains(&at));
-    let Some(item) = around.filter(|item| item.ordered).last() else { return false };
+    let mut around = document.items.iter().filter(|item| item.span.range().contains(&at));
+    let Some(item) = around.rfind(|item| item.ordered) else { return false };
     let own = text.get(item.span.range()).and_then(number).unwrap_or_default();
     let counted = document.headings.iter().any(|heading| {
         let text = heading.text.to_ascii_lowercase();

@@ -12,6 +12,9 @@ use crate::{
     rule::Report,
 };
 
+/// Where something stands, again and again.
+type Places = Vec<(FileId, Span)>;
+
 /// How many of a list have to be defined for the others to be meant as agents.
 const DEFINED_MIN: usize = 3;
 
@@ -27,7 +30,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     let read: HashSet<FileId> = agents.iter().map(|(_, asset)| asset.file).collect();
-    let mut missing: BTreeMap<&str, (&str, Vec<(FileId, Span)>)> = BTreeMap::new();
+    let mut missing: BTreeMap<&str, (&str, Places)> = BTreeMap::new();
     for (id, file) in repository.files.iter().filter(|(id, file)| is_text(&file.path) && !read.contains(id)) {
         for list in lists(&file.text) {
             let defined: BTreeSet<&str> =

@@ -44,7 +44,7 @@ pub(super) fn is_warned(text: &str, name: Span) -> bool {
         // What is forbidden ends with its clause.
         STARTS.iter().any(|verb| rest.starts_with(verb)) && !rest.contains([',', ':'])
     };
-    MISTAKES.iter().any(|word| sentence.contains(word)) || BANS.iter().any(|ban| banned(&ban))
+    MISTAKES.iter().any(|word| sentence.contains(word)) || BANS.iter().any(banned)
 }
 
 #[cfg(test)]

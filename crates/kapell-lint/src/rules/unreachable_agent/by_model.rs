@@ -85,9 +85,9 @@ fn calls(asset: &Asset) -> impl Iterator<Item = String> + use<> {
 fn is_whole(text: &str, at: usize, len: usize) -> bool {
     let part = |c: char| c.is_alphanumeric() || "-_/:.~".contains(c);
     let after = &text[at + len..];
-    let ends = !after.starts_with(|c: char| c.is_alphanumeric() || "-_/:".contains(c))
-        && !(after.starts_with('.') && after[1..].starts_with(|c: char| c.is_alphanumeric()));
-    !text[..at].ends_with(part) && ends
+    let goes_on = after.starts_with(|c: char| c.is_alphanumeric() || "-_/:".contains(c));
+    let ending = after.strip_prefix('.').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+    !text[..at].ends_with(part) && !goes_on && !ending
 }
 
 /// Tells whether a person is to type what stands at a place: the next step that a report names, or what a user is guided to.
