@@ -1,9 +1,10 @@
 //! The files that were read.
 
 use std::{
+    any::{Any, TypeId},
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use kapell_spec::{
@@ -49,7 +50,12 @@ pub struct File {
     generator: Arc<OnceLock<Option<Box<str>>>>,
     /// What it reads as, if it is YAML, made when it is first asked: fixes are held against it.
     yaml: Arc<OnceLock<Yaml>>,
+    /// What rules made of its text, by its type.
+    made: Arc<Mutex<Vec<(TypeId, Made)>>>,
 }
+
+/// Something that a rule made of a text.
+type Made = Arc<dyn Any + Send + Sync>;
 
 /// A text as YAML: its tree, if there is any, and what is wrong with it.
 type Yaml = (Option<Tree>, Vec<Finding>);
@@ -66,7 +72,24 @@ impl File {
             lower: Arc::default(),
             generator: Arc::default(),
             yaml: Arc::default(),
+            made: Arc::default(),
         }
+    }
+
+    /// Returns what `make` makes of the file, which is made once for each type: an audit after fixes finds it made for
+    /// all files that no fix changes. It may hang on nothing but the path and the text.
+    pub(crate) fn made<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
+        let id = TypeId::of::<T>();
+        let known = || {
+            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.iter().find(|(of, _)| *of == id).map(|(_, made)| made.clone())
+        };
+        if let Some(made) = known().and_then(|made| made.downcast().ok()) {
+            return made;
+        }
+        let made = Arc::new(make(self));
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push((id, made.clone()));
+        made
     }
 
     fn starts(&self) -> &[u32] {

@@ -22,7 +22,7 @@ use crate::{
     github::is_action,
     repository::{Models, Repository},
     rule::Rule,
-    rules::{RULES, looks_at_each_alone, looks_at_named},
+    rules::{RULES, looks_at_called, looks_at_each_alone, looks_at_named},
 };
 
 /// A file before and after.
@@ -294,24 +294,33 @@ impl<'a> State<'a> {
         let files = repository.github.joined(before.github.joined(files));
         let naming = before.agents.naming(&repository.agents, &files);
         let named = |rule: &Rule| naming.is_some() && looks_at_named(rule);
-        let of_all = audit_with(repository, &|rule| asked(rule) && !alone(rule) && !named(rule));
+        // What a script does is told of at the workflows that run it.
+        let flows = files.iter().all(|file| repository.github.flows.iter().any(|flow| flow.file == *file));
+        let called = |rule: &Rule| apart && flows && looks_at_called(rule);
+        let of_all =
+            audit_with(repository, &|rule| asked(rule) && !alone(rule) && !named(rule) && !called(rule));
         let of_these = audit_with(&repository.only(&files), &|rule| asked(rule) && alone(rule));
+        let mut of_called =
+            audit_with(&repository.asking(files.clone()), &|rule| asked(rule) && called(rule));
         let of_naming = naming.as_ref().map(|files| {
             audit_with(&repository.asking(files.clone()), &|rule| asked(rule) && looks_at_named(rule))
         });
-        let mut counts = warnings(of_all.iter().chain(&of_these).chain(of_naming.iter().flatten()));
         let names = |chosen: &dyn Fn(&Rule) -> bool| -> BTreeSet<&str> {
             RULES.iter().filter(|rule| chosen(rule)).map(|rule| rule.name).collect()
         };
-        let (asked, alone, named) = (names(&asked), names(&alone), names(&named));
+        let (asked, alone, named, called) = (names(&asked), names(&alone), names(&named), names(&called));
         let paths = |files: &BTreeSet<FileId>| -> BTreeSet<&str> {
             files.iter().map(|&id| &*repository.files[id].path).collect()
         };
         let (looked, naming) = (paths(&files), paths(&naming.unwrap_or_default()));
+        // What such a rule says of others is what it said before.
+        of_called.retain(|finding| looked.contains(&*finding.place.path));
+        let found = of_all.iter().chain(&of_these).chain(&of_called).chain(of_naming.iter().flatten());
+        let mut counts = warnings(found);
         let stays = |(rule, path, _): &Key| {
             let (rule, path) = (&**rule, &**path);
             !asked.contains(rule)
-                || alone.contains(rule) && !looked.contains(path)
+                || (alone.contains(rule) || called.contains(rule)) && !looked.contains(path)
                 || named.contains(rule) && !naming.contains(path)
         };
         let others = self.warnings.iter().filter(|(key, _)| stays(key));

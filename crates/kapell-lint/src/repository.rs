@@ -10,7 +10,7 @@ use crate::{
     code::{self, Unit, workflow_script::Script},
     files::{FileId, Files},
     github::{
-        self, Github,
+        self, Flow, Github,
         cost::{self, Timings},
     },
     systems::{self, Systems},
@@ -197,6 +197,20 @@ impl Repository {
     pub fn asked(&self) -> impl Iterator<Item = &Asset> {
         let is_asked = |asset: &&Asset| self.asked.as_ref().is_none_or(|files| files.contains(&asset.file));
         self.agents.assets.iter().filter(is_asked)
+    }
+
+    /// Returns the workflows that are asked about.
+    pub fn asked_flows(&self) -> impl Iterator<Item = &Flow> {
+        self.github.flows.iter().filter(|flow| self.asks_about(flow))
+    }
+
+    /// Returns all that has steps and is asked about: the workflows, and the composite actions.
+    pub fn asked_with_steps(&self) -> impl Iterator<Item = &Flow> {
+        self.github.with_steps().filter(|flow| self.asks_about(flow))
+    }
+
+    fn asks_about(&self, flow: &Flow) -> bool {
+        self.asked.as_ref().is_none_or(|files| files.contains(&flow.file))
     }
 
     /// Returns the repository with other texts for some files. Models that these are no part of are shared.

@@ -308,6 +308,23 @@ pub fn looks_at_named(rule: &Rule) -> bool {
     WITH_NAMED.iter().any(|named| std::ptr::eq(*named, rule))
 }
 
+/// Rules that judge a workflow by itself and by those that it is joined with by calls, and look among all for nothing but
+/// what excuses it.
+static WITH_CALLED: &[&Rule] = &[
+    &masked_failure::RULE,
+    &unsatisfiable_if::RULE,
+    &repair_gated_on_success::RULE,
+    &delivery_beside_tests::RULE,
+];
+
+/// Tells whether what a rule finds in a workflow hangs on nothing that a fix of another changes, unless the two are
+/// [joined](crate::github::Github::joined) by calls: where it is [asked](crate::repository::Repository::asked_flows) about some
+/// only, it finds in them what it finds among all.
+#[must_use]
+pub fn looks_at_called(rule: &Rule) -> bool {
+    WITH_CALLED.iter().any(|called| std::ptr::eq(*called, rule))
+}
+
 /// Finds a rule by name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Rule> {

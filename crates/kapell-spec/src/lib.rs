@@ -11,6 +11,8 @@ pub mod suggest; // did you mean
 
 pub mod words; // many words in one pass
 
+pub mod hash; // maps of many names
+
 pub mod line; // the line around a place
 
 pub mod finding; // what is wrong, where, and how it is shown

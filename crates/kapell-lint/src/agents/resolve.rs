@@ -1,12 +1,13 @@
 //! From a name to what has it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::{
     claude::{
         reference::{Names, Reference, Strength},
         tables,
     },
+    hash::HashMap,
     suggest,
 };
 use kapell_view::audit::{AssetKind, Scope};
@@ -106,7 +107,7 @@ impl Agents {
 
     /// Follows every name that is used, each once.
     fn answers(&self) -> HashMap<Asker, HashMap<String, Resolved>> {
-        let mut answers: HashMap<Asker, HashMap<String, Resolved>> = HashMap::new();
+        let mut answers: HashMap<Asker, HashMap<String, Resolved>> = HashMap::default();
         for from in &self.assets {
             for reference in from.references.iter() {
                 let known = answers.entry(Asker::of(from, reference)).or_default();

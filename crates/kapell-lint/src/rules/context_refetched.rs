@@ -71,12 +71,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 at += line.len();
             }
         }
-        asked_again(report, asset, text);
+        let commands = commands(asset, text);
+        if !commands.is_empty() {
+            asked_again(report, asset, text, &commands);
+            each_asks(repository, report, asset, (text, &commands));
+            known_already(report, asset, text, &commands);
+        }
         same_page(report, asset, text);
-        each_asks(repository, report, asset, text);
         read_again(report, asset, text);
         asked::same_texts(repository, report, asset, text);
-        known_already(report, asset, text);
         if matches!(asset.kind, AssetKind::Command | AssetKind::Skill) {
             asked::agents_ask(repository, report, asset);
         }
@@ -85,6 +88,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             tell_agents(report, asset, message, RULE.severity, places);
         }
     }
+}
+
+/// Returns the marks that may hold a command that asks a service, or an address: by their first letter, which most code in
+/// marks does not have.
+fn commands(asset: &Asset, text: &str) -> Vec<Span> {
+    let marks = asset.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| mark.span);
+    let may = |span: &Span| {
+        let said = text[span.range()].bytes().find(|byte| !matches!(byte, b'`' | b' '));
+        said.is_some_and(|first| b"acghjktw".contains(&first))
+    };
+    marks.filter(may).collect()
 }
 
 /// Reports at the first of some places what agents each fetch in all of them.
@@ -99,7 +113,12 @@ fn tell_agents(report: &mut Report<'_>, asset: &Asset, message: String, severity
 }
 
 /// Tells of agents in one list that are each told to ask a service the same.
-fn each_asks(repository: &Repository, report: &mut Report<'_>, asset: &Asset, text: &str) {
+fn each_asks(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    asset: &Asset,
+    (text, commands): (&str, &[Span]),
+) {
     let mut asked: BTreeMap<(u32, &str), Vec<Span>> = BTreeMap::new();
     let document = &asset.definition.document;
     let inside = |outer: Span, inner: Span| outer.start <= inner.start && inner.end <= outer.end;
@@ -115,11 +134,10 @@ fn each_asks(repository: &Repository, report: &mut Report<'_>, asset: &Asset, te
             items.map(|item| item.span).max_by_key(|item| (item.start, std::cmp::Reverse(item.end)))?,
         ))
     };
-    let asking: Vec<(Span, Span)> = document
-        .marks
+    let asking: Vec<(Span, Span)> = commands
         .iter()
-        .filter(|mark| mark.code && (asks(said(mark.span)) || is_fetched(text, mark.span)))
-        .filter_map(|mark| innermost(mark.span))
+        .filter(|&&mark| asks(said(mark)) || is_fetched(text, mark))
+        .filter_map(|&mark| innermost(mark))
         .collect();
     for item in document.items.iter().filter(|_| asking.len() > 1) {
         let own: Vec<Span> =
@@ -302,8 +320,8 @@ const PUT_IN: &[&str] = &["gh pr diff", "gh pr view", "gh issue view", "gh run v
 const CHANGES: &[&str] = &["commit", "rebase", "merge ", "push", "amend", "fetch", "pull"];
 
 /// Tells of a session that is told to run what was run for it before it read its text.
-fn known_already(report: &mut Report<'_>, asset: &Asset, text: &str) {
-    let marks = || asset.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| mark.span);
+fn known_already(report: &mut Report<'_>, asset: &Asset, text: &str, commands: &[Span]) {
+    let marks = || commands.iter().copied();
     let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
     let put_in = |mark: Span| text[..mark.start as usize].ends_with('!');
     // Between two commits git says the same, whatever was edited.
@@ -408,12 +426,11 @@ fn is_own_order(text: &str, mark: Span) -> bool {
 }
 
 /// Tells of a session that asks a service the same thing in several of its steps, though it has the answer.
-fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
+fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str, commands: &[Span]) {
     let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
     let asks =
         |what: &str| ASKED.iter().any(|start| what.starts_with(start)) && !what.contains(['<', '{', '[']);
-    let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && asks(said(mark.span)));
-    let marks: Vec<Span> = marks.map(|mark| mark.span).collect();
+    let marks: Vec<Span> = commands.iter().copied().filter(|&mark| asks(said(mark))).collect();
     // Most texts ask nothing so often.
     if marks.len() < ASKED_MIN {
         return;

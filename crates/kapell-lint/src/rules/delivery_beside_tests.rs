@@ -57,7 +57,7 @@ const TRIAL: &[&str] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
-    for flow in &github.flows {
+    for flow in repository.asked_flows() {
         across::check(github, flow, report);
         for (at, job) in flow.jobs() {
             let Some(what) = delivers(flow, at) else { continue };

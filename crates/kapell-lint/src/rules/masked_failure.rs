@@ -58,7 +58,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut used = repository.github.flows.iter().flat_map(|flow| flow.facts.iter().flatten());
     let reported =
         used.any(|facts| facts.actions.iter().any(|name| REPORTERS.iter().any(|part| name.contains(part))));
-    for flow in repository.github.with_steps() {
+    for flow in repository.asked_with_steps() {
         let header: String = flow
             .text
             .lines()

@@ -93,6 +93,9 @@ const LIMITS: &[&str] = &[
     "before", "yourself", "directly",
 ];
 
+/// Where a text says that nothing is to be changed, if it does.
+struct Said(Option<Span>);
+
 /// Finds the words that tell an agent to change nothing.
 fn said(file: &File) -> Option<Span> {
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(READ_ONLY));
@@ -316,7 +319,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let every = agent.definition.items("tools").iter().any(|tool| tool.text == "*");
         let free = restricted[1..].iter().all(|key| agent.definition.field(key).is_none());
         if free && (every || agent.definition.field("tools").is_none()) {
-            inherit.extend(said(file).map(|said| (agent, said)));
+            inherit.extend(file.made(|file| Said(said(file))).0.map(|said| (agent, said)));
         } else {
             edits(report, agent, file, "tools");
         }

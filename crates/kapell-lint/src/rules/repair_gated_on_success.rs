@@ -50,7 +50,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     told::check(repository, report);
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         for (at, job) in flow.jobs() {
             rollback(flow, at, report);
             goes_back(flow, at, report);

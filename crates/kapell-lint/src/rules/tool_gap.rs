@@ -50,7 +50,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let file = &repository.files[agent.file];
         match agent.definition.items("tools").iter().find(|tool| tool.text == "AskUserQuestion") {
             Some(tool) => asking.push((agent, tool.span, Confidence::High)),
-            None => asking.extend(asks(agent, file, false).map(|(span, sure)| (agent, span, sure))),
+            None => {
+                let asks = file.made(|file| Asks(asks(agent, file, false)));
+                asking.extend(asks.0.map(|(span, sure)| (agent, span, sure)));
+            }
         }
         if agent.definition.field("tools").is_some()
             && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
@@ -359,6 +362,9 @@ static SAID: LazyLock<Words> = LazyLock::new(|| {
         "confirm with the user",
     ])
 });
+
+/// Where an agent is told to ask a person, and how sure that is, if it is told.
+struct Asks(Option<(Span, Confidence)>);
 
 /// Finds where one that runs below another is told to ask a person, and how sure that is. Agents may mean whoever
 /// started them, unless a heading says so; for commands running words count `everywhere`.

@@ -65,7 +65,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let text = &repository.files[from.file].text;
             let mut found = shown(agents, from, text);
             found.extend(of_families(text, &families));
-            found.extend(ordered(from, text));
+            found.extend(
+                repository.files[from.file]
+                    .made(|_| Ordered(ordered(from, text).collect()))
+                    .0
+                    .iter()
+                    .cloned(),
+            );
             found.extend(similar(agents, from, text));
             (from, found)
         })
@@ -246,6 +252,9 @@ fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item 
         })
     })
 }
+
+/// The commands that a text orders to run.
+struct Ordered(Vec<Reference>);
 
 /// Finds the commands that a text orders to run without marks around them: `Run /deploy-preview so that`.
 fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference> + 'a {

@@ -36,12 +36,12 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in repository.github.with_steps() {
+    for flow in repository.asked_with_steps() {
         values::check(flow, report);
         texts::check(&repository.github, flow, report);
         middle::check(flow, report);
     }
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         forms(flow, report);
         text_around(flow, report);
         called(flow, report);

@@ -15,7 +15,7 @@ use kapell_lint::{
     fix::patch_knowing,
     repository::{Depth, Repository},
     rule::Group,
-    rules::{RULES, looks_at_each_alone, looks_at_named},
+    rules::{RULES, looks_at_called, looks_at_each_alone, looks_at_named},
     wanted::{Scope, is_wanted},
 };
 use kapell_view::audit::Finding;
@@ -148,6 +148,33 @@ fn rules_that_look_at_whom_one_names_find_the_same_in_all_who_do_not_name_what_c
             found.extend(before.iter().filter(|finding| !named(finding)).cloned());
             sort(&mut found);
             assert_eq!(found, audit_with(&after, &looks_at_named), "{}", file.path);
+        }
+    }
+    assert!(changes > 20, "{changes}");
+}
+
+#[test]
+fn rules_that_look_at_whom_one_calls_find_the_same_in_all_that_no_call_joins_with_what_changed() {
+    let mut changes = 0;
+    for root in repositories() {
+        let repository = Repository::new(Files::new(texts(&root)), Depth::Deep);
+        let before = audit_with(&repository, &looks_at_called);
+        for id in repository.github.flows.iter().step_by(2).map(|flow| flow.file) {
+            let file = &repository.files[id];
+            // What fixes do: steps and jobs get keys, and lose some.
+            let text = file.text.replace("    continue-on-error: true\n", "");
+            let text = text.replace("    runs-on:", "    timeout-minutes: 60\n    runs-on:");
+            let after = repository.with(&[(file.path.to_string(), text)].into());
+            let joined = after.github.joined(repository.github.joined([id].into()));
+            changes += 1;
+            let near = |finding: &Finding| {
+                repository.files.find(&finding.place.path).is_some_and(|id| joined.contains(&id))
+            };
+            let mut found = audit_with(&after.asking(joined.clone()), &looks_at_called);
+            found.retain(near);
+            found.extend(before.iter().filter(|finding| !near(finding)).cloned());
+            sort(&mut found);
+            assert_eq!(found, audit_with(&after, &looks_at_called), "{}", file.path);
         }
     }
     assert!(changes > 20, "{changes}");

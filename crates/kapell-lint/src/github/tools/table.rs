@@ -7,12 +7,13 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashMap,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
+
+use kapell_spec::hash::HashMap;
 
 use super::{Kind, Work, work};
 
@@ -55,7 +56,12 @@ impl Table {
         if self.asked.fetch_add(1, Relaxed) < WORTH_IT {
             return find(self.text, name);
         }
-        let read = || self.text.lines().filter_map(|row| Some((row.get(NAME..)?, row))).collect();
+        let read = || {
+            let count = memchr::memchr_iter(b'\n', self.text.as_bytes()).count();
+            let mut rows = HashMap::with_capacity_and_hasher(count, Default::default());
+            rows.extend(self.text.lines().filter_map(|row| Some((row.get(NAME..)?, row))));
+            rows
+        };
         work_of(self.rows.get_or_init(read).get(name)?)
     }
 }

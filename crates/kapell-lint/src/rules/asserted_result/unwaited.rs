@@ -1,6 +1,8 @@
 //! A job says that a version runs, which it has only asked for.
 
-use kapell_spec::github::Step;
+use std::sync::LazyLock;
+
+use kapell_spec::{github::Step, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
 ///
 /// Sources: Kubernetes, "Deployments", "Updating a Deployment": the rollout goes on in the background, `kubectl rollout status`
 /// waits for it; AWS CLI, `ecs wait services-stable`.
-const ASKS: &[&str] = &[
+const ASKS: [&str; 6] = [
     "kubectl set image",
     "kubectl rollout restart",
     "oc set image",
@@ -47,7 +49,11 @@ const DOUBTS: &[&str] = &["will be", "not ", "to be", "being", "if ", "started",
 
 /// Tells of the first command of a job that asks for a version of which a later step says that it runs.
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
-    if !ASKS.iter().any(|asks| asks.rsplit(' ').next().is_some_and(|last| flow.text.contains(last))) {
+    // Few workflows say these words.
+    static LASTS: LazyLock<Words> = LazyLock::new(|| {
+        Words::exact(&ASKS.map(|asks| asks.rsplit_once(' ').map_or(asks, |(_, last)| last)))
+    });
+    if !LASTS.is_in(&flow.text) {
         return;
     }
     if WAITS.iter().any(|word| flow.text.contains(word)) {

@@ -1,7 +1,11 @@
 //! Commands that repeat an agent of another name, and commands of other clients that share a name with an agent.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
+use kapell_spec::hash::HashSet;
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 use memchr::memchr_iter;
 
@@ -36,7 +40,9 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
     // Which agents have a sentence of a command. What many have is how the house speaks.
     let mut having: BTreeMap<(&Scope, &str), BTreeSet<usize>> = BTreeMap::new();
     for (at, agent) in known.iter().enumerate() {
-        for sentence in heads(body(agent)).filter(|sentence| asked.contains(sentence)) {
+        let file = &repository.files[agent.file];
+        let said = file.made(|file| Heads::of(&file.lower()[agent.definition.body as usize..]));
+        for sentence in said.of_body(body(agent)).filter(|sentence| asked.contains(sentence)) {
             having.entry((&agent.scope, sentence)).or_default().insert(at);
         }
     }
@@ -65,6 +71,20 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
         let draft = draft.confidence(Confidence::Medium);
         let draft = draft.hint("keep the text in the agent, and let the command start it");
         draft.also(agent.file, agent.head(), "the agent").done();
+    }
+}
+
+/// Where the sentences of an agent begin, and where five words of each end, in bytes of its body.
+struct Heads(Vec<Range<usize>>);
+
+impl Heads {
+    fn of(body: &str) -> Self {
+        let at = |head: &str| head.as_ptr() as usize - body.as_ptr() as usize;
+        Self(heads(body).map(|head| at(head)..at(head) + head.len()).collect())
+    }
+
+    fn of_body<'a>(&self, body: &'a str) -> impl Iterator<Item = &'a str> + use<'a, '_> {
+        self.0.iter().map(|head| &body[head.clone()])
     }
 }
 

@@ -167,6 +167,9 @@ fn unread_in_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// A check that is asked whether it fails, and its answer is an output that nothing reads: its job ends well whatever it finds.
 fn unread_verdict(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
+    if !job.steps.iter().any(|step| step.id.is_some()) {
+        return;
+    }
     // Those who wait for it may be told of by the outputs; a called workflow may give them on.
     let waited = flow.jobs().any(|(other, _)| flow.closures[other].contains(&at));
     if waited || flow.text.contains(&format!("jobs.{}.outputs", job.id.text)) {

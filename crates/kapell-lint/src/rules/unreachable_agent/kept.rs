@@ -128,7 +128,11 @@ fn keeper_at(lower: &str) -> Option<usize> {
         let named = || Some(lower.find(" /").or_else(|| lower.find("`/"))? + 1);
         if back { named().unwrap_or(at) } else { at }
     });
-    reserved.or_else(starter).or_else(|| {
+    // The other words are followed by a command with its slash, which most descriptions lack.
+    if reserved.is_some() || !lower.contains('/') {
+        return reserved;
+    }
+    starter().or_else(|| {
         PART_OF.iter().find_map(|words| {
             let end = lower.find(words)? + words.len();
             let rest = lower[end..].trim_start();

@@ -1,9 +1,9 @@
 //! Names of agents that are defined, and where they stand in a text.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::is_kebab;
-use crate::words::Words;
+use crate::{hash::HashSet, words::Words};
 
 /// Names of agents that are defined.
 #[derive(Debug)]
