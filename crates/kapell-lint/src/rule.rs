@@ -7,6 +7,7 @@ use kapell_view::audit::{Confidence, Edit, Finding, Fix, FixClass, Place, Relate
 
 use crate::{
     files::{FileId, Files},
+    intent,
     repository::{Models, Repository},
 };
 
@@ -217,7 +218,7 @@ impl<'a> Report<'a> {
         Draft { repository: self.repository, finding, at, beyond_time: &mut self.beyond_time }
     }
 
-    /// Returns what was found. What something generates is not mended here, but there.
+    /// Returns what was found. What something generates is not mended here, but there; what people explain is a note.
     #[must_use]
     pub fn into_findings(mut self) -> Vec<Finding> {
         let files = &self.repository.files;
@@ -235,8 +236,21 @@ impl<'a> Report<'a> {
             if self.rule.focus == Focus::Performance && little && !self.beyond_time.contains(&at) {
                 finding.severity = finding.severity.min(Severity::Low);
             }
+            if finding.explained.is_none() && finding.severity > Severity::Info {
+                explain(files, finding);
+            }
         }
         self.findings
+    }
+}
+
+/// Lowers a finding to a note where a comment gives a reason for what it is about.
+fn explain(files: &Files, finding: &mut Finding) {
+    let place = &finding.place;
+    let Some(file) = files.find(&place.path).map(|id| &files[id]) else { return };
+    if let Some(comment) = intent::reason(file, (place.line, place.end_line), &finding.rule) {
+        finding.severity = Severity::Info;
+        finding.explained = Some(comment);
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     files::{File, Files},
-    github::intent::MARK,
+    intent::MARK,
 };
 
 /// Splits off the findings that a comment keeps quiet, and returns how many they are.

@@ -180,6 +180,8 @@ impl<'a> Parts<'a> {
             || self.extension == "dockerfile"
             || self.extension == "toml" && self.name.starts_with("fly.")
             || self.extension == "nomad"
+            // What a container starts with may wait for others.
+            || self.extension == "sh" && self.name.contains("entrypoint")
             || self.name == bake::TARGETS
             || self.name.ends_with(".nomad.hcl")
             || self.is_proxy()

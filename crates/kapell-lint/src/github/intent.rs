@@ -1,11 +1,9 @@
-//! What people say about a place: comments that explain it.
+//! The comments at a place of a workflow, for rules that ask for words of their own. What holds for all is [`crate::intent`].
 
 use kapell_spec::finding::Span;
 
 use super::Flow;
-
-/// What begins a comment that keeps a rule quiet.
-pub(crate) const MARK: &str = "kapell: ignore[";
+use crate::intent::MARK;
 
 /// Returns the comments at a place: the block right above its first line, those at the end of its lines up to
 /// `lines` of them, and those on lines of their own among these.

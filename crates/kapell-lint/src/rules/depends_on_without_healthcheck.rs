@@ -2,11 +2,12 @@
 
 mod applied; // to a cluster, by workflows
 mod beside; // a job
+mod by_itself; // services that wait themselves
 mod once;
 
 use std::collections::BTreeMap;
 
-use kapell_spec::{line, suggest};
+use kapell_spec::suggest;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -113,7 +114,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if let Some(what) = once::ends(needed) {
                 once::unfinished(compose, needed, what, &waiters, report);
             } else if needed.healthcheck {
-                unused(compose, needed, &waiters, report);
+                unused(repository, compose, needed, &waiters, report);
             } else {
                 judge(repository, compose, needed, &waiters, report);
             }
@@ -159,12 +160,19 @@ fn unknown(repository: &Repository, compose: &Compose, report: &mut Report<'_>) 
 }
 
 /// What is slow to answer has a health check, and somebody starts without waiting for it.
-fn unused(compose: &Compose, needed: &Service, waiters: &[Waiter<'_>], report: &mut Report<'_>) {
+fn unused(
+    repository: &Repository,
+    compose: &Compose,
+    needed: &Service,
+    waiters: &[Waiter<'_>],
+    report: &mut Report<'_>,
+) {
     if !is_slow(needed) {
         return;
     }
-    let mut early = waiters.iter().filter(|(service, _, condition)| is_early(service, *condition));
-    let Some((service, name, _)) = early.next() else { return };
+    let early = waiters.iter().filter(|(service, _, condition)| is_early(service, *condition));
+    let early = hasty(repository, compose, early);
+    let Some(((service, name, _), others)) = early.split_first() else { return };
     let message = format!(
         "`{}` starts as soon as `{}` has a process, not when it answers: its health check is not waited for",
         &*service.name, &**name
@@ -177,10 +185,23 @@ fn unused(compose: &Compose, needed: &Service, waiters: &[Waiter<'_>], report: &
         draft = draft.severity(Severity::High);
         draft = draft.also(compose.file, name.span, format!("`{}` never starts then", &*waiting.name));
     }
-    for (service, name, _) in early {
+    for (service, name, _) in others {
         draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
     }
     draft.done();
+}
+
+/// Leaves out those who wait by themselves, as long as there are others: of those alone it is a note, or nothing where a script
+/// shows it.
+fn hasty<'a>(
+    repository: &Repository,
+    compose: &Compose,
+    early: impl Iterator<Item = &'a Waiter<'a>>,
+) -> Vec<&'a Waiter<'a>> {
+    let early = early.filter(|(service, name, _)| !by_itself::by_script(repository, service, name));
+    let (patient, hasty): (Vec<_>, Vec<_>) =
+        early.partition(|(_, name, _)| by_itself::is_said(repository, compose, name));
+    if hasty.is_empty() { patient } else { hasty }
 }
 
 /// Tells whether an image is one of a list, whoever packs it.
@@ -265,12 +286,9 @@ fn judge(
     let meant = |condition: Option<&Word>| {
         condition.is_some_and(|word| &**word == "service_started") && is_quick(needed)
     };
-    let text = &repository.files[compose.file].text;
-    let why = |name: &Word| waits_itself(text, name.span.start as usize);
     let early =
         waiters.iter().filter(|(service, _, condition)| is_early(service, *condition) && !meant(*condition));
-    let (patient, hasty): (Vec<_>, Vec<_>) = early.partition(|(_, name, _)| why(name).is_some());
-    let early = if hasty.is_empty() { patient } else { hasty };
+    let early = hasty(repository, compose, early);
     let Some(((service, name, _), others)) = early.split_first().filter(|_| slow) else { return };
     let message = format!(
         "`{}` starts as soon as `{}` has a process, not when it answers: there is no health check to wait for",
@@ -288,20 +306,5 @@ fn judge(
     for (service, name, _) in others {
         draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
     }
-    match why(name) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
-}
-
-/// Returns the comment by which a service waits for what it needs by itself: at the end of the line of a byte, or right above it
-/// or the line before, where `depends_on` stands.
-fn waits_itself(text: &str, at: usize) -> Option<&str> {
-    let start = line::start(text, at);
-    let own = text[start..].lines().next().and_then(|line| line.split_once(" #")).map(|(_, said)| said);
-    let above = text[..start].lines().rev().take(2).find_map(|line| line.trim_start().strip_prefix('#'));
-    own.into_iter().chain(above).map(str::trim).find(|said| {
-        let lower = said.to_ascii_lowercase();
-        ["waits", "wait-for", "wait_for", "retries", "reconnect"].iter().any(|word| lower.contains(word))
-    })
+    draft.done();
 }
