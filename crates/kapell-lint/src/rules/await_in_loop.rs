@@ -88,13 +88,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 _ => "use `Promise.all` over the items, with a bound such as `pLimit(8)`",
             };
             let mut draft = report.add(unit.file, unit.span(call), message).hint(hint);
-            // A script that takes its time may be meant to.
-            if blocks {
+            // A script that takes its time may be meant to, and of a few items little time is lost.
+            if blocks || is_few(unit, each) {
                 draft = draft.severity(Severity::Low);
             }
             draft.done();
         }
     }
+}
+
+/// So many items that are written out in the text are a few.
+const FEW: usize = 3;
+
+/// Tells whether a loop goes over a few items that are written out.
+fn is_few(unit: &Unit, each: Id) -> bool {
+    let items = parts(unit, each).and_then(|(_, items, _)| unit.value(items));
+    let listed = items.filter(|&id| matches!(unit.kind(id), "list" | "tuple" | "set" | "array"));
+    listed.is_some_and(|id| {
+        let entries = || {
+            unit.syntax
+                .children(id)
+                .filter(|&id| !matches!(unit.kind(id), "(" | ")" | "[" | "]" | "{" | "}" | "," | "comment"))
+        };
+        entries().count() <= FEW
+            && !entries().any(|id| matches!(unit.kind(id), "list_splat" | "spread_element"))
+    })
 }
 
 /// Calls that read a file whole, and such that write one.

@@ -48,6 +48,8 @@ struct Shared<'a> {
     cancel: &'a Text,
     /// Whether each ref or pull request has a group of its own, so that only its own newer push cancels.
     per_item: bool,
+    /// Whether it is of previews, which a workflow delivers that another one starts for each branch.
+    previews: bool,
     /// Whether only pull requests have a group of several runs: `github.head_ref || github.run_id`.
     pulls_only: bool,
 }
@@ -73,7 +75,11 @@ impl<'a> Shared<'a> {
             "github.ref_name",
             "github.head_ref",
         ]);
-        (!alone).then_some(Self { flow, concurrency, cancel, per_item, pulls_only })
+        let is_preview = |text: &str| text.to_ascii_lowercase().contains("preview");
+        let named_preview = concurrency.group.as_ref().is_some_and(|group| is_preview(&group.text));
+        let previews = named(&["workflow_run.head_branch", "workflow_run.pull_requests"])
+            && (named_preview || is_preview(flow.name()));
+        (!alone).then_some(Self { flow, concurrency, cancel, per_item, previews, pulls_only })
     }
 
     /// Tells whether it is certain that a newer run cancels in a situation.
@@ -93,7 +99,9 @@ impl<'a> Shared<'a> {
             let pull = flow.worlds[world].is_pull_request();
             let own = pull || once(&flow.worlds[world]);
             let shared = pull || !self.pulls_only;
-            flow.runs[world][job] != Run::Never && shared && self.cancels(world) && !(own && self.per_item)
+            let own = own && self.per_item
+                || self.previews && flow.worlds[world].event.as_deref() == Some("workflow_run");
+            flow.runs[world][job] != Run::Never && shared && self.cancels(world) && !own
         })
     }
 
@@ -192,7 +200,9 @@ fn look(
             "false" => "let a run finish before the next one starts",
             _ => "let a run finish before the next one starts, but for pull requests",
         };
-        draft = draft.fix(title, FixClass::Safe, [(flow.file, at, finishing.to_owned())]);
+        // What is replaced as a whole the next time may be meant to be cancelled.
+        let class = if severity == Severity::High { FixClass::Safe } else { FixClass::Review };
+        draft = draft.fix(title, class, [(flow.file, at, finishing.to_owned())]);
     }
     let meant = ["safe to cancel", "idempotent", "superseded", "cancel", "only the latest", "latest wins"];
     match intent::explains(flow, at, 1, &meant) {

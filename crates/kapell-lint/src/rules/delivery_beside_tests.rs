@@ -98,6 +98,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     // A version that a registry has once is there for ever.
                     Kind::Publish => Severity::High,
                     Kind::Release | Kind::Deploy if job.environment.is_none() => Severity::High,
+                    Kind::Deploy if staged::brings_out(flow, at, judge) => Severity::High,
                     _ => Severity::Medium,
                 })
                 .also(flow.file, beside.id.span, "tests the same commit")

@@ -322,7 +322,9 @@ fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
         let near =
             if goes_on { text.len().min(start + line.len() + 240) } else { sentence_end(text, start, line) };
         let near = (near..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
-        if starts_one(asset, &text[start..near], start) || per.is_some() {
+        // The few that failed are started once more.
+        let again = things.split('.').next().is_some_and(|sentence| sentence.contains(" again"));
+        if !again && (starts_one(asset, &text[start..near], start) || per.is_some()) {
             let section = section(asset, text, start);
             let above = text.get(section.start..start).unwrap_or_default();
             let paragraph = section.start + above.rfind("\n\n").unwrap_or(0);

@@ -4,7 +4,10 @@ use kapell_spec::github::{Job, Name};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, carry, conditions, cost, edit, facts::Artifact, globs, intent, tools::Kind};
+use crate::github::{
+    Flow, carry, conditions, cost, edit, facts::Artifact, globs, intent, own_scripts, script::Command,
+    tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -235,6 +238,7 @@ fn check_job<'a>(
         if earlier < LEAST_SAVING
             || only_reports(flow, at)
             || hands_out(flow, at)
+            || reaches_host(repository, flow, at)
             || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
             || repository.github.carries(flow, need, at).is_some()
             || super::artifact_never_consumed::combines(flow, at).is_some()
@@ -313,6 +317,22 @@ fn hands_out(flow: &Flow, at: usize) -> bool {
             .any(|word| name.contains(word))
     };
     flow.lets_out(at) && names.into_iter().flatten().any(|name| goes_out(name)) || carry::sends(flow, at)
+}
+
+/// Tells whether a job, or one of a workflow that it calls, holds a key and works on another machine: by itself, or by a script of
+/// the repository. Whatever it does there, it is to wait for what says that it may.
+fn reaches_host(repository: &Repository, flow: &Flow, at: usize) -> bool {
+    let far = |command: &Command| {
+        matches!(command.program(), "ssh" | "scp" | "rsync" | "sftp")
+            && command.words[1..].iter().any(|word| word.contains(['@', ':']) && !word.starts_with("git@"))
+    };
+    repository.github.deep(flow, at).into_iter().filter(|(flow, at)| flow.lets_out(*at)).any(|(flow, at)| {
+        flow.steps(at).any(|(step, facts)| {
+            let scripts = || own_scripts::of_step(&repository.files, &flow.model.jobs[at], step, facts);
+            facts.commands.iter().any(far)
+                || scripts().iter().any(|script| script.facts.commands.iter().any(far))
+        })
+    })
 }
 
 /// Tells whether a job does nothing but tell people: what it tells of has to be over.

@@ -66,7 +66,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         workers(unit, &methods, report);
         let bounds = BOUNDS.iter().any(|word| text.contains(word));
         if !bounds {
-            sends(unit, text, report);
+            sends(repository, unit, report);
         }
         for fan in fans(unit) {
             match own_limit(unit, fan.body) {
@@ -270,10 +270,12 @@ fn workers(unit: &Unit, methods: &Methods<'_>, report: &mut Report<'_>) {
 }
 
 /// Branches of a graph that are made for every item: all of them run in one step.
-fn sends(unit: &Unit, text: &str, report: &mut Report<'_>) {
-    if text.contains("max_concurrency") || text.contains("maxconcurrency") {
-        return;
-    }
+fn sends(repository: &Repository, unit: &Unit, report: &mut Report<'_>) {
+    // The bound stands where the graph is run, which may be in another file.
+    let is_run_bounded = || {
+        let texts = repository.code.iter().map(|unit| repository.files[unit.file].lower());
+        texts.into_iter().any(|text| text.contains("max_concurrency") || text.contains("maxconcurrency"))
+    };
     for call in unit.calls() {
         let path = unit.callee(call).and_then(|callee| unit.path(callee));
         let send = path.is_some_and(|path| {
@@ -288,6 +290,9 @@ fn sends(unit: &Unit, text: &str, report: &mut Report<'_>) {
         let Some(items) = many.next().filter(|_| send) else { continue };
         if bounded(unit, items) {
             continue;
+        }
+        if is_run_bounded() {
+            return;
         }
         let message = format!(
             "`Send`{} makes a branch for every item of `{}`, and nothing says how many may run at once",
@@ -353,8 +358,12 @@ fn bounded(unit: &Unit, items: Id) -> bool {
         let name = unit.text(items);
         ["append(", "push(", "extend("].iter().any(|verb| unit.whole().contains(&format!("{name}.{verb}")))
     };
-    let counted = text.starts_with("range(")
-        && text.trim_matches(|c: char| !c.is_ascii_digit()).len() == text.len() - 7;
+    // As many workers as a constant says.
+    let counted = text.strip_prefix("range(").and_then(|rest| rest.strip_suffix(')')).is_some_and(|count| {
+        let count = unit.args(value).first().filter(|_| !count.contains(',')).map(|arg| arg.value);
+        let number = |id: Id| unit.value(id).is_some_and(|value| unit.kind(value) == "integer");
+        count.is_some_and(|count| constant(unit.text(count)) || number(count))
+    });
     (listed && !grows())
         || counted
         || is_part(unit, value)

@@ -21,7 +21,10 @@ pub(super) fn of(flow: &Flow, (at, what): (usize, Kind), judge: usize) -> Option
     let uses = |job: &usize| flow.closures[*job].contains(&at) && carry::changes(flow, *job);
     let mut users = (0..flow.model.jobs.len()).filter(uses).peekable();
     users.peek()?;
-    if !users.all(|job| flow.closures[job].contains(&judge)) {
+    // One that brings it out without the tests is told of itself.
+    if !users
+        .all(|job| flow.closures[job].contains(&judge) || super::delivers(flow, job) == Some(Kind::Deploy))
+    {
         return None;
     }
     match what {
@@ -29,6 +32,15 @@ pub(super) fn of(flow: &Flow, (at, what): (usize, Kind), judge: usize) -> Option
         Kind::Deploy if flow.facts[at].iter().all(gets_nothing) => Some(Staged::Unseen),
         _ => None,
     }
+}
+
+/// Tells whether a job deploys images that another one made for it alone, untested as well.
+pub(super) fn brings_out(flow: &Flow, at: usize, judge: usize) -> bool {
+    flow.closures[at].iter().any(|&up| {
+        !flow.closures[up].contains(&judge)
+            && super::delivers(flow, up) == Some(Kind::Publish)
+            && of(flow, (up, Kind::Publish), judge) == Some(Staged::Unseen)
+    })
 }
 
 /// Tells whether all that a step brings outside are images.

@@ -95,6 +95,11 @@ fn asks(unit: &Unit, each: Id) -> Option<Id> {
             let key = object.and_then(|object| unit.object_key(object, "tools")).flatten();
             unit.keyword(call, "tools").or(key).is_some()
         };
-        nearest == Some(each) && model() && tools()
+        // What gives back its first answer has one turn: only a failure brings it there again.
+        let leaves = || {
+            let mut within = unit.syntax.around(call).take_while(|&id| id != each);
+            within.any(|id| unit.kind(id) == "return_statement")
+        };
+        nearest == Some(each) && model() && tools() && !leaves()
     })
 }
