@@ -5,8 +5,8 @@ use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow, carry, conditions, cost, edit, facts::Artifact, globs, intent, own_scripts, script::Command,
-    tools::Kind,
+    Flow, StepFacts, carry, conditions, cost, edit, facts::Artifact, globs, intent, own_scripts,
+    script::Command, tools::Kind,
 };
 use crate::{
     repository::{Depth, Repository},
@@ -316,7 +316,9 @@ fn hands_out(flow: &Flow, at: usize) -> bool {
             .iter()
             .any(|word| name.contains(word))
     };
-    flow.lets_out(at) && names.into_iter().flatten().any(|name| goes_out(name)) || carry::sends(flow, at)
+    // A script of the repository may take its key from wherever it likes.
+    let may_send = flow.lets_out(at) || flow.facts[at].iter().any(StepFacts::runs_own_script);
+    may_send && names.into_iter().flatten().any(|name| goes_out(name)) || carry::sends(flow, at)
 }
 
 /// Tells whether a job, or one of a workflow that it calls, holds a key and works on another machine: by itself, or by a script of

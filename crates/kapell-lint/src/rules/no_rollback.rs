@@ -33,21 +33,26 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
-            let leaves = |facts: &StepFacts| facts.does(Kind::Tag) || facts.does(Kind::Release);
-            if flow.facts[at].iter().any(leaves) && !cleans(flow, at) {
+            if leaves(flow, at) {
                 early_tag(flow, at, report);
                 early_release(flow, at, report);
                 gone_release(flow, at, report);
-                partial_release(flow, at, report);
             }
             public_first(flow, at, report);
             early_publish(flow, at, report);
             partial_version(flow, at, report);
             early_pointer(flow, at, report);
         }
+        partial_releases(flow, report);
     }
     rollout::check(repository, report);
     runbook::check(repository, report);
+}
+
+/// Tells whether a job makes a tag or a release, and nothing takes it back.
+fn leaves(flow: &Flow, at: usize) -> bool {
+    let makes = |facts: &StepFacts| facts.does(Kind::Tag) || facts.does(Kind::Release);
+    flow.facts[at].iter().any(makes) && !cleans(flow, at)
 }
 
 /// Words of a way back, in what runs after a failure.
@@ -83,7 +88,19 @@ fn cleans(flow: &Flow, at: usize) -> bool {
         (other == at || flow.closures[other].contains(&at))
             && job.steps.iter().any(|step| undoes(step, whole))
     });
-    draft || later
+    draft || later || made_public_later(flow, at)
+}
+
+/// Tells whether a job behind this one makes a draft public: until then nobody sees half of it.
+fn made_public_later(flow: &Flow, at: usize) -> bool {
+    let public = |command: &Command| {
+        let text = command.text();
+        text.starts_with("gh release edit") && text.contains("--draft=false")
+    };
+    let behind = |other: usize| flow.closures[other].contains(&at);
+    flow.jobs().any(|(other, _)| {
+        behind(other) && flow.facts[other].iter().any(|facts| facts.commands.iter().any(public))
+    })
 }
 
 /// A commit and a tag are pushed before anything is built that they stand for.
@@ -334,28 +351,43 @@ fn gone_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .done();
 }
 
-/// Each cell of a matrix adds its part to one release, although another cell may fail.
-fn partial_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
+/// Each cell of a matrix adds its part to one release, although another cell may fail. All such jobs of a workflow are one finding.
+fn partial_releases(flow: &Flow, report: &mut Report<'_>) {
+    let parts = |at: usize| leaves(flow, at).then(|| partial_release(flow, at)).flatten();
+    let mut jobs = flow.jobs().filter_map(|(at, job)| Some((job, parts(at)?)));
+    let Some((job, (step, facts))) = jobs.next() else { return };
+    let message = format!(
+        "each cell of `{}` adds to the release by itself: if one fails, half a release is out",
+        job.id.text
+    );
+    let mut draft = report
+        .add(flow.file, step.name_span(), message)
+        .hint("collect artifacts in a job that needs all cells, and release there");
+    if is_out_before(flow, facts) {
+        draft = draft.severity(Severity::Low);
+    }
+    for (job, (step, _)) in jobs {
+        draft = draft.also(flow.file, step.name_span(), format!("so does each of `{}`", job.id.text));
+    }
+    draft.done();
+}
+
+/// Returns the step by which each cell of a job adds to a release what it builds, whatever comes of the others.
+fn partial_release(flow: &Flow, at: usize) -> Option<(&Step, &StepFacts)> {
     let job = &flow.model.jobs[at];
     let several =
         job.matrix.as_ref().is_some_and(|matrix| matrix.cells().is_none_or(|cells| cells.len() > 1));
     let apart = job.fail_fast.as_ref().is_some_and(|text| text.is("false"));
-    let Some((step, _)) = flow.steps(at).find(|(_, facts)| facts.does(Kind::Release)) else { return };
     let builds = flow.facts[at].iter().any(|facts| facts.does(Kind::Build));
-    if !several || !apart || !builds {
-        return;
-    }
-    report
-        .add(
-            flow.file,
-            step.name_span(),
-            format!(
-                "each cell of `{}` adds to the release by itself: if one fails, half a release is out",
-                job.id.text
-            ),
-        )
-        .hint("collect artifacts in a job that needs all cells, and release there")
-        .done();
+    flow.steps(at).find(|(_, facts)| facts.does(Kind::Release)).filter(|_| several && apart && builds)
+}
+
+/// Tells whether a release is out before the workflow starts, which only adds files to it: it does so one by one in any case.
+fn is_out_before(flow: &Flow, facts: &StepFacts) -> bool {
+    let adds = facts.commands.iter().any(|command| command.text().starts_with("gh release upload"));
+    let makes = |command: &Command| command.text().starts_with("gh release create");
+    let made_here = flow.facts.iter().flatten().any(|facts| facts.commands.iter().any(makes));
+    flow.starts("release") || adds && !made_here
 }
 
 /// Registries that take each file of a version once and for all.

@@ -543,7 +543,16 @@ fn of_codex(repository: &Repository, report: &mut Report<'_>) {
             "everyone who trusts this repository runs every command unasked, and outside of the sandbox";
         let hint = "write `workspace-write`; whoever wants more can set it in a file of their own";
         let span = Span::new(at, at + line.trim_end().len());
-        report.add(id, span, message).severity(Severity::High).hint(hint).done();
+        let draft = report.add(id, span, message).severity(Severity::High).hint(hint);
+        // What the instructions beside it tell everyone of is known.
+        let told = repository.files.find("AGENTS.md").and_then(|id| {
+            let mut lines = repository.files[id].text.lines();
+            lines.find(|line| line.contains("danger-full-access"))
+        });
+        match told {
+            Some(line) => draft.explained(line.trim_start_matches(['-', '*', ' '])).done(),
+            None => draft.done(),
+        }
     }
 }
 

@@ -273,8 +273,8 @@ fn workers(unit: &Unit, methods: &Methods<'_>, report: &mut Report<'_>) {
 fn sends(repository: &Repository, unit: &Unit, report: &mut Report<'_>) {
     // The bound stands where the graph is run, which may be in another file.
     let is_run_bounded = || {
-        let texts = repository.code.iter().map(|unit| repository.files[unit.file].lower());
-        texts.into_iter().any(|text| text.contains("max_concurrency") || text.contains("maxconcurrency"))
+        let words = ["max_concurrency", "maxConcurrency"];
+        repository.files.iter().any(|(_, file)| words.iter().any(|word| file.text.contains(word)))
     };
     for call in unit.calls() {
         let path = unit.callee(call).and_then(|callee| unit.path(callee));
