@@ -180,6 +180,14 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
     found
 }
 
+/// Returns how many sketches have the hash that most of them have: no less than those that have a long text in common.
+#[must_use]
+pub fn most_common(sketches: &[&Sketch]) -> usize {
+    let mut counts: HashMap<u64, usize, BuildHasherDefault<AsItIs>> = HashMap::default();
+    sketches.iter().flat_map(|sketch| &sketch.0).for_each(|&hash| *counts.entry(hash).or_default() += 1);
+    counts.into_values().max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

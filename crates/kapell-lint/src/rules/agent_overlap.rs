@@ -1,5 +1,7 @@
 //! `agent-overlap`: two agents of one scope do the same job.
 
+mod copies; // agents whose texts are much the same
+
 use std::collections::BTreeMap;
 
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
@@ -8,10 +10,9 @@ use crate::{
     agents::{
         Asset, Home,
         reworded::{WORDS_SHARE, in_other_words, share},
-        similar,
     },
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, names},
 };
 
 /// See `docs/rules/agent-overlap.md`.
@@ -35,54 +36,66 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         scopes.entry(&agent.scope).or_default().push(agent);
     }
     for agents in scopes.into_values().filter(|agents| agents.len() > 1) {
-        for ((one, other), (severity, why)) in overlaps(repository, &agents) {
-            let (one, other) = (agents[one], agents[other]);
-            let message = format!("agents `{}` and `{}` {why}", one.name, other.name);
-            let stem = |agent: &Asset| repository.files[agent.file].name().trim_end_matches(".md").to_owned();
-            // A file that was copied keeps the name of the one that it came from.
-            let copied = [one, other].into_iter().find(|agent| stem(agent) != agent.name);
-            let hint = match copied.filter(|_| one.name == other.name) {
-                Some(copy) => format!("call the one in `{0}.md` `{0}`, as its file is called", stem(copy)),
-                None => "keep one, or say in both descriptions when the other is meant".to_owned(),
-            };
-            report
-                .add(one.file, one.head(), message)
-                .severity(severity)
-                .hint(hint)
-                .also(other.file, other.head(), "the other")
-                .done();
+        let named = by_name(&agents);
+        let copied = copies::groups(repository, &agents, &|pair| named.contains_key(pair));
+        let in_copies = |one, other| {
+            copied.iter().any(|group| group.members.contains(&one) && group.members.contains(&other))
+        };
+        for group in &copied {
+            let members: Vec<&Asset> = group.members.iter().map(|&at| agents[at]).collect();
+            tell(repository, report, &members, group.severity(&agents), &group.why());
+        }
+        let reworded = reworded(repository, &agents).into_iter().map(|pair| (pair, REWORDED));
+        let said = said_alike(&agents).into_iter().map(|pair| (pair, SAID));
+        let mut told = named;
+        for (pair, why) in reworded.chain(said).filter(|((one, other), _)| !in_copies(*one, *other)) {
+            told.entry(pair).or_insert(why);
+        }
+        for ((one, other), (severity, why)) in told {
+            tell(repository, report, &[agents[one], agents[other]], severity, why);
         }
     }
 }
 
-/// Finds the pairs that overlap, by their places, and why: the worst reason of each.
-fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usize), (Severity, String)> {
+/// Why two agents overlap, and how bad that is.
+type Why = (Severity, &'static str);
+
+const REWORDED: Why = (Severity::Medium, "say the same line by line, in words that hardly differ");
+const SAID: Why = (Severity::Low, "describe themselves in the same words");
+
+/// Reports agents that do the same, at the first of them.
+fn tell(repository: &Repository, report: &mut Report<'_>, agents: &[&Asset], severity: Severity, why: &str) {
+    let [one, others @ ..] = agents else { return };
+    let message = format!("agents {} {why}", names(agents.iter().map(|agent| &*agent.name)));
+    let stem = |agent: &Asset| repository.files[agent.file].name().trim_end_matches(".md").to_owned();
+    // A file that was copied keeps the name of the one that it came from.
+    let copied = agents.iter().find(|agent| stem(agent) != agent.name);
+    let hint = match copied.filter(|_| others.iter().all(|other| other.name == one.name)) {
+        Some(copy) => format!("call the one in `{0}.md` `{0}`, as its file is called", stem(copy)),
+        None if others.len() > 1 => "keep one, or say in each description when it is meant".to_owned(),
+        None => "keep one, or say in both descriptions when the other is meant".to_owned(),
+    };
+    let mut draft = report.add(one.file, one.head(), message).severity(severity).hint(hint);
+    for other in others {
+        draft = draft.also(other.file, other.head(), "the other");
+    }
+    draft.done();
+}
+
+/// Finds the pairs with names that are or mean the same, by their places.
+fn by_name(agents: &[&Asset]) -> BTreeMap<(usize, usize), Why> {
     let mut found = BTreeMap::new();
     let mut by_base: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, agent) in agents.iter().enumerate() {
         for &other in by_base.get(base(&agent.name)).into_iter().flatten() {
             let why = if agents[other].name == agent.name {
-                (Severity::High, "have one name; which of them is loaded is left to chance".to_owned())
+                (Severity::High, "have one name; which of them is loaded is left to chance")
             } else {
-                (Severity::Medium, "have names that mean the same".to_owned())
+                (Severity::Medium, "have names that mean the same")
             };
             found.insert((other, at), why);
         }
         by_base.entry(base(&agent.name)).or_default().push(at);
-    }
-    let sketches: Vec<&similar::Sketch> =
-        agents.iter().map(|agent| agent.sketch(&repository.files)).collect();
-    for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
-        let why = || (Severity::Medium, format!("are alike to {:.0} %", alike * 100.0));
-        found.entry((one, other)).or_insert_with(why);
-    }
-    for (one, other) in reworded(repository, agents) {
-        let why = || (Severity::Medium, "say the same line by line, in words that hardly differ".to_owned());
-        found.entry((one, other)).or_insert_with(why);
-    }
-    for (one, other) in said_alike(agents) {
-        let why = || (Severity::Low, "describe themselves in the same words".to_owned());
-        found.entry((one, other)).or_insert_with(why);
     }
     found
 }
@@ -132,9 +145,6 @@ fn said_alike(agents: &[&Asset]) -> Vec<(usize, usize)> {
     let same = said.into_values().filter(|same| same.len() > 1);
     same.flat_map(|same| same[1..].iter().map(|&other| (same[0], other)).collect::<Vec<_>>()).collect()
 }
-
-/// The share of common shingles from which on two agents are copies of each other.
-const ALIKE: f64 = 0.65;
 
 /// A name without the word that says only that it is an agent.
 fn base(name: &str) -> &str {

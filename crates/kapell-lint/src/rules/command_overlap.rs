@@ -142,11 +142,18 @@ fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
     for assets in scopes.into_values().filter(|assets| assets.len() > 1 && assets.iter().any(called)) {
         let sketches: Vec<&similar::Sketch> =
             assets.iter().map(|asset| asset.sketch(&repository.files)).collect();
+        let mut told: BTreeSet<[&str; 2]> = BTreeSet::new();
         for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
             let (one, other) = (assets[one], assets[other]);
+            let mut both = [&*one.name, &*other.name];
+            both.sort_unstable();
             let agents = [one, other].iter().filter(|asset| asset.kind == AssetKind::Agent).count();
             // Two agents are looked at by themselves, and of one name only one is run.
             if agents == 2 || agents == 0 && one.name == other.name {
+                continue;
+            }
+            // What several clients have is told of once.
+            if !told.insert(both) {
                 continue;
             }
             let message = format!(

@@ -264,11 +264,12 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
     for (number, step) in asset.flow.steps.iter().enumerate().filter(|(_, step)| step.agents.is_empty()) {
         let body = &text[step.span.range()];
         for sentence in body.split_inclusive('\n').flat_map(|line| line.split_inclusive('.')) {
-            let trimmed = sentence.trim().trim_start_matches(|c: char| !c.is_alphabetic());
             // Most sentences begin with another letter.
-            if !trimmed.starts_with(|c: char| "rslciaf".contains(c.to_ascii_lowercase())) {
+            let first = sentence.bytes().find(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
+            if !first.is_some_and(|byte| !byte.is_ascii() || b"rslciaf".contains(&(byte | 0x20))) {
                 continue;
             }
+            let trimmed = sentence.trim().trim_start_matches(|c: char| !c.is_alphabetic());
             let verb = trimmed.split_whitespace().next().unwrap_or_default();
             if !LOOKS.iter().any(|look| look.eq_ignore_ascii_case(verb)) {
                 continue;

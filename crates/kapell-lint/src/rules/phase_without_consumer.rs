@@ -133,7 +133,21 @@ pub(super) fn takes_several(text: &str, path: &str) -> bool {
             ends && !is_thrown_away(&text[..at])
         })
     };
-    folder.is_some_and(whole) || text.to_ascii_lowercase().split(['.', ':', ';']).any(several)
+    folder.is_some_and(whole)
+        || by_pattern(text, path)
+        || text.to_ascii_lowercase().split(['.', ':', ';']).any(several)
+}
+
+/// Tells whether a text takes up, by a star or another placeholder, the files whose names have a placeholder in `path`:
+/// `Merge all `part-*.md`` for `part-{N}.md`.
+fn by_pattern(text: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let Some((stem, _)) = name.split_once(['{', '<', '[']).filter(|(stem, _)| stem.len() > 2) else {
+        return false;
+    };
+    text.match_indices(stem).any(|(at, _)| {
+        text[at + stem.len()..].starts_with(['*', '{', '<', '[', '$']) && !is_thrown_away(&text[..at])
+    })
 }
 
 /// Tells whether the words of a sentence before a folder only throw it away: `Delete `work/``.

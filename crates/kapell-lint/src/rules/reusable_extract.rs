@@ -2,13 +2,14 @@
 
 mod one_word; // the same but for the name of what it is for
 
-use std::collections::HashMap;
-
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, names},
 };
-use kapell_spec::github::{Job, Step};
+use kapell_spec::{
+    github::{Job, Step},
+    hash::HashMap,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/reusable-extract.md`.
@@ -30,7 +31,7 @@ const STEPS: usize = 5;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
-    let mut known = Known::new();
+    let mut known = Known::default();
     let keys: Vec<Vec<Vec<Key>>> =
         flows.iter().map(|flow| flow.jobs().map(|(_, job)| keys(job, &mut known)).collect()).collect();
     // How often each stands anywhere: a job with many steps of its own has no copy.

@@ -75,8 +75,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             let resolved = agents.resolve(from, reference);
-            let lost = matches!(resolved, Resolved::Nothing(_) | Resolved::Elsewhere(_))
-                && is_called_so(repository, &reference.name);
+            // Instructions speak of the agents of a plugin that is kept here without its name before theirs.
+            let spoken = from.kind == AssetKind::Memory && reference.strength < Strength::Certain;
+            let lost = match resolved {
+                Resolved::Nothing(_) => true,
+                Resolved::Elsewhere(_) => !spoken,
+                _ => false,
+            } && is_called_so(repository, &reference.name);
             let text = &repository.files[from.file].text;
             if !lost
                 || agents.by_file(from, &reference.name).is_some()
