@@ -6,6 +6,12 @@
 /// How far a line is followed from a place, in bytes. Sentences that say something of a word stand nearer.
 pub const REACH: usize = 1_000;
 
+/// Returns where a part of a text begins in it, in bytes: the two are one piece of memory.
+#[must_use]
+pub fn offset(text: &str, part: &str) -> usize {
+    part.as_ptr() as usize - text.as_ptr() as usize
+}
+
 /// Returns where the line of a place starts, or where it is no longer followed.
 #[must_use]
 pub fn start(text: &str, at: usize) -> usize {

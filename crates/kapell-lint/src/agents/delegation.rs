@@ -220,7 +220,7 @@ fn is_firm(reference: &Reference) -> bool {
 pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
     let around = line::block(text, reference.span.start as usize, 1, 1);
     // What a sentence before forbids has nothing to do with how often this is done.
-    let at = reference.span.start as usize - (around.as_ptr() as usize - text.as_ptr() as usize);
+    let at = reference.span.start as usize - line::offset(text, around);
     let from =
         [". ", ".\n", "! ", "\n\n"].iter().filter_map(|end| Some(around[..at].rfind(end)? + end.len())).max();
     // `Whenever` is no `never`, and lines are wrapped anywhere.
@@ -409,7 +409,7 @@ fn runs(text: &str, reference: &Reference) -> bool {
 /// Tells whether a text orders to run what is named at a place.
 pub fn is_run(text: &str, at: usize) -> bool {
     let block = line::block(text, at, 2, 2);
-    let start = block.as_ptr() as usize - text.as_ptr() as usize;
+    let start = line::offset(text, block);
     let (before, behind) = block.split_at(at.saturating_sub(start).min(block.len()));
     let ends = [". ", ".\n", "\n\n", "; ", "! ", "? ", "\n- ", "\n* ", "\n#", "\n|"];
     let from = ends.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);

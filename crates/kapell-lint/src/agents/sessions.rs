@@ -1,7 +1,7 @@
 //! Sessions that workflows, scripts and make files start: which agent they run as, which command they are given, and whether
 //! anybody is asked.
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, line};
 
 use crate::files::{File, FileId, Files};
 
@@ -69,7 +69,7 @@ pub fn sessions(files: &Files) -> Vec<Session> {
             if prompted || prompt.is_some() {
                 let given = prompt.unwrap_or(code).trim_start_matches(['"', '\'']);
                 if let Some(name) = slash(given) {
-                    let from = name.as_ptr() as usize - line.as_ptr() as usize;
+                    let from = line::offset(line, name);
                     add(What::Command(name.to_owned()), from, name.len());
                 }
             }
@@ -117,7 +117,7 @@ fn agent(line: &str) -> Option<(usize, &str)> {
 fn quoted(line: &str) -> Option<(usize, &str)> {
     let open = ["\"/", "'/"].iter().filter_map(|open| line.find(open)).min()?;
     let name = slash(&line[open + 1..])?;
-    Some((name.as_ptr() as usize - line.as_ptr() as usize, name))
+    Some((line::offset(line, name), name))
 }
 
 /// Reads `/name`, if that is no path.

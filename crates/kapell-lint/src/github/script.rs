@@ -56,6 +56,17 @@ pub fn commands(script: &str) -> Vec<Command> {
     split::commands(script)
 }
 
+/// Tells whether a word can be the name of a variable.
+///
+/// Source: POSIX, "Base Definitions", "Name": letters, digits and underscores of the portable character set, the first of them no
+/// digit.
+#[must_use]
+pub fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 impl Command {
     /// Returns the words of the program that does the work, without wrappers such as `sudo` and `npx`.
     #[must_use]

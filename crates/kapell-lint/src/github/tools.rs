@@ -13,7 +13,7 @@ mod table;
 pub use self::installers::{INSTALLERS, Installer, KEEP_NOTHING, installer};
 pub use self::kind::{Kind, Work};
 pub(crate) use self::nested::{DEPTH, nested};
-pub(crate) use self::rollouts::{Old, goes_back, rollout};
+pub(crate) use self::rollouts::{Old, goes_back, may_only_ask, only_asks, rollout, waits};
 
 use kapell_spec::github::Step;
 

@@ -286,7 +286,11 @@ fn of_event(event: &Event) -> Vec<World> {
             world.reference_name = Some(Texts { forms: vec![Form::Merge] });
             world.base = Some(Texts::of("", &patterns("branches")));
         }
-        "pull_request_target" => world.base = Some(Texts::of("", &patterns("branches"))),
+        "pull_request_target" => {
+            world.reference = Some(Texts::of("refs/heads/", &[]));
+            world.reference_type = Some("branch");
+            world.base = Some(Texts::of("", &patterns("branches")));
+        }
         "release" => {
             world.reference = Some(Texts::of("refs/tags/", &[]));
             world.reference_name = Some(Texts { forms: vec![Form::Tag] });

@@ -415,7 +415,7 @@ fn names(definition: &Definition) -> Vec<Named> {
     let items = definition.items("arguments").iter().flat_map(|item| {
         let base = item.span.end as usize - item.text.len().min(item.span.end as usize);
         item.text.split_whitespace().map(move |word| {
-            let at = base + (word.as_ptr() as usize - item.text.as_ptr() as usize);
+            let at = base + line::offset(&item.text, word);
             Named { text: word.to_owned(), span: Span::new(at, at + word.len()) }
         })
     });
@@ -475,7 +475,7 @@ fn misnamed(report: &mut Report<'_>, asset: &Asset, text: &str, arguments: &[Nam
                 || suggest::mistyped(name, [&*argument.text], 2).is_some()
         };
         let argument = arguments.iter().find(near)?;
-        let start = body + (name.as_ptr() as usize - text.as_ptr() as usize);
+        let start = body + line::offset(text, name);
         Some((Span::new(start, start + name.len()), name, argument))
     });
     let Some((span, name, argument)) = found else {

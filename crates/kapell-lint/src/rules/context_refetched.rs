@@ -286,7 +286,7 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
             if words.len() < SAME_WORDS {
                 continue;
             }
-            let at = trimmed.as_ptr() as usize - text.as_ptr() as usize;
+            let at = line::offset(text, trimmed);
             let span = Span::new(at, at + trimmed.len());
             if asset.definition.document.fence_at(span.start).is_some() {
                 continue;
@@ -379,7 +379,7 @@ fn same_page(report: &mut Report<'_>, asset: &Asset, text: &str) {
         let rest = &own[at..];
         let len = rest["WebFetch ".len()..].find(|c: char| c.is_whitespace() || "`\"')>,".contains(c));
         let what = &rest[..len.map_or(rest.len(), |len| len + "WebFetch ".len())];
-        let start = what.as_ptr() as usize - text.as_ptr() as usize;
+        let start = line::offset(text, what);
         fetched.entry(what).or_default().push(Span::new(start, start + what.len()));
     }
     for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= ASKED_MIN) {

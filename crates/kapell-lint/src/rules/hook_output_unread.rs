@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kapell_spec::{claude::hooks::Hook, finding::Span};
+use kapell_spec::{claude::hooks::Hook, finding::Span, line};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::gate_hook_fails_open;
@@ -243,7 +243,7 @@ fn nameless(text: &str) -> Option<Span> {
     let key = "hookSpecificOutput";
     let answers =
         text.lines().find(|line| line.contains(key) && !line.trim_start().starts_with(['#', '/', '*']))?;
-    let line = answers.as_ptr() as usize - text.as_ptr() as usize;
+    let line = line::offset(text, answers);
     let at = line + answers.find(key)?;
     (!text.contains("hookEventName") && !text.contains("hook_event_name"))
         .then(|| Span::new(at, at + key.len()))
@@ -308,7 +308,7 @@ fn meant_for_model(hook: &Hook, text: &str) -> Option<Span> {
         let lower = line.to_ascii_lowercase();
         lower.starts_with('#') && said.iter().any(|words| lower.contains(words))
     })?;
-    let at = line.as_ptr() as usize - text.as_ptr() as usize;
+    let at = line::offset(text, line);
     Some(Span::new(at, at + line.len()))
 }
 

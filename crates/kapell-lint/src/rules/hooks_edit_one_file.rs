@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kapell_spec::{claude::hooks::Hook, finding::Span};
+use kapell_spec::{claude::hooks::Hook, finding::Span, line};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -179,7 +179,7 @@ fn rewrites(lower: &str) -> Option<(usize, &'static str, &'static [&'static str]
             return None;
         }
         line.split([';', '|', '&', '(', ')']).find_map(|command| {
-            let offset = start + (command.as_ptr() as usize - line.as_ptr() as usize);
+            let offset = start + line::offset(line, command);
             if LOOKS.iter().any(|word| command.contains(word)) {
                 return None;
             }

@@ -32,6 +32,24 @@ pub(super) static RULE: Rule = Rule {
 /// What loops.
 const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
 
+/// Parts of words by which rounds are counted or timed, or ended from outside.
+const COUNTS: &[&str] = &[
+    "limit",
+    "turn",
+    "step",
+    "attempt",
+    "round",
+    "budget",
+    "deadline",
+    "timeout",
+    "count",
+    "remaining",
+    "cancel",
+    "elapsed",
+    "interrupt",
+    "depth",
+];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (file, script) in repository.scripts() {
         for span in &script.endless {

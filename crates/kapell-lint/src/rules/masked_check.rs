@@ -1,6 +1,6 @@
 //! `masked-check`: a command publishes if its checks succeed, and they cannot fail.
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, line};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
@@ -123,7 +123,7 @@ fn checks(asset: &Asset, lower: &str) -> Vec<Span> {
             let named = CHECKS.iter().any(|word| part.contains(word));
             let runs = suite && !part.contains("build") || named && part.contains(' ');
             if masked && (suite || named) || runs {
-                let from = start + (part.as_ptr() as usize - line.as_ptr() as usize);
+                let from = start + line::offset(line, part);
                 found.push(Span::new(from, from + part.len()));
             }
         }

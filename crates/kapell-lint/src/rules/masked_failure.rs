@@ -27,7 +27,7 @@ use kapell_spec::{
 use kapell_view::audit::{Confidence, Severity};
 
 pub(super) use self::scanners::SOFT;
-use self::words::{ASIDE, LENIENT, MATTERS, is_lenient};
+use self::words::{ASIDE, LENIENT, LENIENT_AS_A_WHOLE, MATTERS, is_lenient};
 use crate::github::{
     Flow, StepFacts, intent,
     lenience::{Lenience, lenience},
@@ -96,7 +96,7 @@ fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
     let name = step.name.as_ref().map_or("", |name| &name.text);
     let lenient = is_lenient;
     let in_name = lenient(name).then(|| name.to_owned());
-    let in_header = LENIENT[..7]
+    let in_header = LENIENT_AS_A_WHOLE
         .iter()
         .find(|word| header.contains(**word))
         .map(|word| format!("the header says `{word}`"));

@@ -11,6 +11,7 @@ use kapell_spec::{
         reference::{Names, Strength},
     },
     finding::Span,
+    line,
     words::Words,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
@@ -279,7 +280,7 @@ fn coded_loops(text: &str, asset: &Asset) -> Vec<Span> {
             if !(over && starts) {
                 continue;
             }
-            let at = head.as_ptr() as usize - text.as_ptr() as usize;
+            let at = line::offset(text, head);
             let things = STEPWISE.iter().any(|word| head.contains(word));
             if !things && !is_ordered(&text[section(asset, text, at)]) && !changes(next) {
                 found.push(Span::new(at, at + head.len()));

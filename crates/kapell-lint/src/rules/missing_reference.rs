@@ -16,7 +16,7 @@ use kapell_spec::{
         hooks,
         reference::{Names, Reference, Strength},
     },
-    suggest,
+    line, suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
@@ -240,7 +240,7 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
             let company = certain || has_company(repository, &path);
             if !here && !made && company && is_own(word) && !told.contains(&word) {
                 told.push(word);
-                let at = word.as_ptr() as usize - file.text.as_ptr() as usize;
+                let at = line::offset(&file.text, word);
                 let message = format!("`{word}` is run here, and is not there");
                 let span = kapell_spec::finding::Span::new(at, at + word.len());
                 report.add(skill.file, span, message).severity(Severity::High).done();
@@ -503,7 +503,7 @@ fn scripts_of_manifest(repository: &Repository, report: &mut Report<'_>, plugin:
         {
             continue;
         }
-        let from = path.as_ptr() as usize - text.as_ptr() as usize;
+        let from = line::offset(text, path);
         let message = format!("plugin `{}` names `{path}`, and no file is called so", plugin.name);
         let span = kapell_spec::finding::Span::new(from, from + path.len());
         report.add(plugin.file, span, message).hint("add it, or drop it from the manifest").done();

@@ -5,7 +5,7 @@ mod unasked; // agents that ask nobody
 use std::sync::LazyLock;
 
 use kapell_spec::words::Words;
-use kapell_spec::{claude::definition::Named, finding::Span};
+use kapell_spec::{claude::definition::Named, finding::Span, line};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
 use crate::{
@@ -241,7 +241,7 @@ fn forbids(asset: &Asset, file: &File) -> Option<Span> {
         while matches!(word, "a" | "an" | "any" | "the" | "source" | "project" | "of") {
             word = words.next()?;
         }
-        let end = word.as_ptr() as usize - first.as_ptr() as usize + word.len();
+        let end = line::offset(first, word) + word.len();
         let rest = first[end..].trim_start_matches(['s', '*', ' ']);
         let all = matches!(word, "file" | "files" | "anything") && verbs > 0;
         let limited = LIMITS.iter().any(|limit| rest.starts_with(limit));
@@ -538,7 +538,7 @@ fn of_codex(repository: &Repository, report: &mut Report<'_>) {
         else {
             continue;
         };
-        let at = line.as_ptr() as usize - file.text.as_ptr() as usize;
+        let at = line::offset(&file.text, line);
         let message =
             "everyone who trusts this repository runs every command unasked, and outside of the sandbox";
         let hint = "write `workspace-write`; whoever wants more can set it in a file of their own";

@@ -1,6 +1,6 @@
 //! `result-in-template`: a report that a command has written says how its checks ended before they have run.
 
-use kapell_spec::{claude::markdown::Fence, finding::Span};
+use kapell_spec::{claude::markdown::Fence, finding::Span, line};
 use kapell_view::audit::{AssetKind, Confidence};
 
 use crate::{
@@ -146,7 +146,7 @@ fn is_above(text: &str, at: usize, known: &[&str]) -> bool {
 
 /// Returns the lines of a block without what they are indented by, and where each begins.
 fn lines<'a>(text: &'a str, fence: &Fence) -> Vec<(usize, &'a str)> {
-    let place = |line: &'a str| (line.as_ptr() as usize - text.as_ptr() as usize, line);
+    let place = |line: &'a str| (line::offset(text, line), line);
     let mut lines: Vec<(usize, &str)> =
         text[fence.span.range()].lines().skip(1).map(|line| place(line.trim())).collect();
     if fence.closed {

@@ -1,6 +1,6 @@
 //! `session-end-cut-short`: a hook at the end of a session takes longer than it is given, and is ended in its midst.
 
-use kapell_spec::{claude::hooks::Hook, finding::Span};
+use kapell_spec::{claude::hooks::Hook, finding::Span, line};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -107,7 +107,7 @@ fn slow(text: &str) -> Option<(Span, &str)> {
             return None;
         }
         let what = plain.split([';', '|', '&']).map(str::trim).find(|command| is_slow(command))?;
-        let offset = start + (what.as_ptr() as usize - line.as_ptr() as usize);
+        let offset = start + line::offset(line, what);
         let what = what.split(" #").next().unwrap_or(what).trim_end();
         Some((Span::new(offset, offset + what.len()), what))
     })

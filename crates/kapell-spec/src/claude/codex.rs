@@ -1,6 +1,6 @@
 //! Agents of Codex: `.codex/agents/NAME.toml`.
 
-use crate::finding::Span;
+use crate::{finding::Span, line};
 
 /// An agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn text_of(text: &str, key: &str) -> Option<Span> {
     let line = text
         .split_inclusive('\n')
         .find(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
-    let at = line.as_ptr() as usize - text.as_ptr() as usize;
+    let at = line::offset(text, line);
     let value = text[at..].split_once('=')?.1.trim_start();
     let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| value.starts_with(quote))?;
     let inner = &value[quote.len()..];

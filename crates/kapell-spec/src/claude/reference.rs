@@ -374,7 +374,7 @@ impl Finder<'_> {
     /// Tells whether a numbered heading begins with a name and goes on with an arrow to a file: `### 2. `x-y` → `z.json``.
     fn is_step_of(&self, mark: &Mark) -> bool {
         let line = self.line(mark.span.start as usize);
-        let from = line.as_ptr() as usize - self.text.as_ptr() as usize;
+        let from = line::offset(self.text, line);
         let before = self.text[from..mark.span.start as usize].trim_end();
         let rest = self.text[mark.span.end as usize..].lines().next();
         let after = rest.unwrap_or_default().trim_start();
@@ -450,7 +450,7 @@ impl Finder<'_> {
             return false;
         }
         let line = self.line(at);
-        let from = line.as_ptr() as usize - self.text.as_ptr() as usize;
+        let from = line::offset(self.text, line);
         let before = self.text[from..mark.span.start as usize].trim_end();
         // A sentence goes on in the next line of its paragraph.
         let above = || self.line(from.saturating_sub(1)).trim_end();
@@ -537,7 +537,7 @@ pub fn has_fallback(text: &str, at: u32) -> bool {
     let at = (at as usize).min(text.len());
     let block = line::block(text, at, 14, 8);
     // What stands above the next heading is about something else.
-    let own = at - (block.as_ptr() as usize - text.as_ptr() as usize);
+    let own = at - line::offset(text, block);
     let from = block[..own].rfind("\n#").unwrap_or(0);
     FALLBACK.is_in(&block[from..])
 }

@@ -12,7 +12,7 @@ use memchr::memmem;
 use self::{looks::looks, takes::takes};
 use super::{
     definition::{Definition, Named},
-    reference::{Names, Reference, Strength, begins_item, leads},
+    reference::{Names, Reference, Strength, begins_item, handing, leads},
     steps::numbered,
 };
 use crate::{finding::Span, line};
@@ -164,7 +164,7 @@ impl Page<'_> {
     fn is_told(&self, reference: &Reference) -> bool {
         let at = reference.span.start as usize;
         let before = self.text[line::start(self.text, at)..at].to_ascii_lowercase();
-        let told = |word: &str| TELLING.contains(&word);
+        let told = |word: &str| handing::tells(word) || HANDING.contains(&word);
         reference.strength == Strength::Certain
             || before.ends_with("@agent-")
             || before.trim_start().starts_with('|')
@@ -321,11 +321,8 @@ impl Page<'_> {
     }
 }
 
-/// Words with which somebody is told to work.
-const TELLING: &[&str] = &[
-    "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
-    "delegate", "engage", "assign", "task", "send", "hand",
-];
+/// Verbs that give somebody work wherever they stand in a line; `pass` or `route` may be about anything there.
+const HANDING: &[&str] = &["delegate", "assign", "send", "hand"];
 
 /// Words that begin a clause which only says when a step begins, and those that say that another one has ended.
 const WHEN: &[&str] = &[

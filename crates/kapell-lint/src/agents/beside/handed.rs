@@ -2,7 +2,10 @@
 
 use std::cell::LazyCell;
 
-use kapell_spec::claude::{handled::handled, starts::Start, steps::paths};
+use kapell_spec::{
+    claude::{handled::handled, starts::Start, steps::paths},
+    line,
+};
 
 use super::{Asset, tells_parallel};
 
@@ -97,7 +100,7 @@ const WAITED_MAX: usize = 8;
 /// Returns where the lines begin that wait for all that were started before: `After all 4 agents complete, spawn ...`.
 fn waits(text: &str) -> Vec<usize> {
     let lines = text.lines().filter(|line| waits_for_all(line));
-    lines.map(|line| line.as_ptr() as usize - text.as_ptr() as usize).collect()
+    lines.map(|line| line::offset(text, line)).collect()
 }
 
 /// Tells whether one of the `waits` of a text stands between two starts.
@@ -135,7 +138,7 @@ fn files<'a>(text: &'a str, start: &Start) -> Vec<Used<'a>> {
     // Every second part stands between backticks.
     while let (Some(_), Some(name)) = (parts.next(), parts.next()) {
         if name.contains(['/', '.']) && !name.contains(char::is_whitespace) {
-            marked.push((name.as_ptr() as usize - own.as_ptr() as usize, name));
+            marked.push((line::offset(own, name), name));
         }
     }
     let bare = paths(own).filter(|(at, _)| marked.binary_search_by_key(at, |(other, _)| *other).is_err());

@@ -1,6 +1,6 @@
 //! Whether agents that a script starts for several items work apart, or write one file.
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, line};
 
 use crate::code::{Id, Unit};
 
@@ -115,7 +115,7 @@ fn written(order: &str) -> Option<(usize, &str)> {
 fn paths(sentence: &str) -> impl Iterator<Item = (usize, &str)> {
     let words = sentence.split(|c: char| c.is_whitespace() || "`\"',;()".contains(c));
     words.filter_map(move |word| {
-        let at = word.as_ptr() as usize - sentence.as_ptr() as usize;
+        let at = line::offset(sentence, word);
         let path = word.trim_end_matches(['.', ':']);
         let (folder, name) = path.rsplit_once('/')?;
         let (stem, ending) = name.rsplit_once('.')?;

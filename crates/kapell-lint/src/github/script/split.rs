@@ -1,6 +1,6 @@
 //! Splits a script into its commands.
 
-use super::{Command, Then, wrappers::unwrapped};
+use super::{Command, Then, is_variable, wrappers::unwrapped};
 
 /// Splits a script into its commands.
 pub(super) fn commands(script: &str) -> Vec<Command> {
@@ -394,10 +394,5 @@ fn ends_word(byte: &u8) -> bool {
 }
 
 pub(super) fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| {
-        let name = name.strip_suffix('+').unwrap_or(name);
-        !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    })
+    word.split_once('=').is_some_and(|(name, _)| is_variable(name.strip_suffix('+').unwrap_or(name)))
 }

@@ -1,6 +1,10 @@
 //! Commands and actions that bring a new version of what runs, and what becomes of the old one: one table for all rules that
 //! ask for deployments.
 
+use std::sync::LazyLock;
+
+use kapell_spec::words::Words;
+
 /// What becomes of the version that ran before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Old {
@@ -165,6 +169,38 @@ pub(crate) fn rollout(text: &str) -> Option<&'static Rollout> {
     ROLLOUTS.iter().find(fits)
 }
 
+/// Commands that end when the wish is written down, and not when what they ask for runs.
+///
+/// Sources: Kubernetes, "Deployments", "Updating a Deployment": the rollout goes on in the background, and
+/// `kubectl rollout status` waits for it. `oc` has the same commands.
+const ASKS: &[&str] = &[
+    "kubectl set image",
+    "kubectl rollout restart",
+    "oc set image",
+    "oc rollout restart",
+    "oc rollout latest",
+];
+
+/// Tells whether a command, without flags in front of what it does, asks a cluster for a new version and does not wait for it.
+pub(crate) fn only_asks(text: &str) -> bool {
+    ASKS.iter().any(|start| text.starts_with(start))
+}
+
+/// Tells whether a text may have such a command: few have.
+pub(crate) fn may_only_ask(text: &str) -> bool {
+    static ENDS: LazyLock<Words> =
+        LazyLock::new(|| Words::exact(&["set image", "rollout restart", "rollout latest"]));
+    ENDS.is_in(text)
+}
+
+/// Words of a text that waits until a new version runs on a cluster.
+const WAITS: &[&str] = &["rollout status", "kubectl wait", "oc wait", "--wait", "--atomic"];
+
+/// Tells whether a text has a command of a cluster wait until a new version runs.
+pub(crate) fn waits(text: &str) -> bool {
+    WAITS.iter().any(|word| text.contains(word))
+}
+
 /// Tells whether a command goes back to a version that ran before.
 pub(crate) fn goes_back(text: &str) -> bool {
     // Some go back by the words with which they go on.
@@ -195,6 +231,12 @@ mod tests {
         assert_eq!(back("helm upgrade-all"), None);
         assert!(goes_back("kubectl rollout undo deploy/x") && goes_back("heroku releases:rollback -a x"));
         assert!(!goes_back("aws ecs update-service --task-definition x") && !goes_back("kubectl apply -f x"));
+    }
+
+    #[test]
+    fn a_wish_is_told_from_one_that_is_waited_for() {
+        assert!(only_asks("kubectl set image deployment/x x=y:1") && !only_asks("kubectl rollout status x"));
+        assert!(waits("helm upgrade x . --atomic") && !waits("kubectl rollout restart x"));
     }
 
     #[test]

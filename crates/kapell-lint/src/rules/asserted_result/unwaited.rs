@@ -1,8 +1,6 @@
 //! A job says that a version runs, which it has only asked for.
 
-use std::sync::LazyLock;
-
-use kapell_spec::{github::Step, words::Words};
+use kapell_spec::github::Step;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -10,36 +8,8 @@ use crate::{
     rule::Report,
 };
 
-/// Commands that end when the wish is written down, and not when what they ask for runs.
-///
-/// Sources: Kubernetes, "Deployments", "Updating a Deployment": the rollout goes on in the background, `kubectl rollout status`
-/// waits for it; AWS CLI, `ecs wait services-stable`.
-const ASKS: [&str; 6] = [
-    "kubectl set image",
-    "kubectl rollout restart",
-    "oc set image",
-    "oc rollout restart",
-    "oc rollout latest",
-    "aws ecs update-service",
-];
-
-/// Words of whatever waits for a version, or looks at it.
-const WAITS: &[&str] = &[
-    "rollout status",
-    "kubectl wait",
-    "oc wait",
-    "--wait",
-    "services-stable",
-    "aws ecs wait",
-    "curl ",
-    "wget ",
-    "smoke",
-    "health",
-    "verify",
-    "wait-for",
-    "sleep ",
-    "uses: ./",
-];
+/// Words of whatever looks at a version, or gives it time.
+const LOOKS: &[&str] = &["curl ", "wget ", "smoke", "health", "verify", "wait-for", "sleep ", "uses: ./"];
 
 /// What says that a version runs.
 const SAYS: &[&str] = &["deployed", "is live", "rolled out", "is now running", "is out now"];
@@ -49,21 +19,14 @@ const DOUBTS: &[&str] = &["will be", "not ", "to be", "being", "if ", "started",
 
 /// Tells of the first command of a job that asks for a version of which a later step says that it runs.
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
-    // Few workflows say these words.
-    static LASTS: LazyLock<Words> = LazyLock::new(|| {
-        Words::exact(&ASKS.map(|asks| asks.rsplit_once(' ').map_or(asks, |(_, last)| last)))
-    });
-    if !LASTS.is_in(&flow.text) {
-        return;
-    }
-    if WAITS.iter().any(|word| flow.text.contains(word)) {
+    if !tools::may_only_ask(&flow.text)
+        || tools::waits(&flow.text)
+        || LOOKS.iter().any(|word| flow.text.contains(word))
+    {
         return;
     }
     for (at, job) in flow.jobs().filter(|(_, job)| job.uses.is_none()) {
-        let asks = |command: &&Command| {
-            let plain = tools::plain_text(command);
-            ASKS.iter().any(|start| plain.starts_with(start))
-        };
+        let asks = |command: &&Command| tools::only_asks(&tools::plain_text(command));
         let asked = flow
             .steps(at)
             .enumerate()

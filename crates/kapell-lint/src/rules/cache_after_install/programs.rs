@@ -7,11 +7,10 @@ use crate::{
     rule::Report,
 };
 
-/// Programs that build and install others, the folder that these go to, and the words that do so.
+/// Programs whose `install` builds others, and the folder that these go to.
 ///
 /// Sources: `cargo help install`, `go help install`: what is installed goes to `~/.cargo/bin` and `~/go/bin`.
-const BUILDERS: &[(&str, &[&str], &str)] =
-    &[("cargo", &["cargo", "install"], ".cargo/bin"), ("go", &["go", "install"], "go/bin")];
+const BUILDERS: &[(&str, &str)] = &[("cargo", ".cargo/bin"), ("go", "go/bin")];
 
 /// Tells of the cache at `index` where the programs in its folder are installed in front of it, and none behind.
 pub(super) fn check(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
@@ -24,11 +23,8 @@ pub(super) fn check(flow: &Flow, at: usize, index: usize, report: &mut Report<'_
     let Some(path) = step.input("path") else { return };
     let holds =
         |folder: &str| path.text.lines().any(|line| line.trim().trim_end_matches('/').contains(folder));
-    let Some((program, words, _)) = BUILDERS.iter().find(|(.., folder)| holds(folder)) else { return };
-    let installs = |command: &Command| {
-        let inner = command.inner();
-        inner.len() > words.len() && inner.iter().zip(*words).all(|(own, word)| own == word)
-    };
+    let Some((program, _)) = BUILDERS.iter().find(|(_, folder)| holds(folder)) else { return };
+    let installs = |command: &Command| matches!(command.inner(), [own, install, _, ..] if own == program && install == "install");
     let is_first = |index: &usize| {
         flow.facts[at][*index].commands.iter().any(installs) && job.steps[*index].condition.is_none()
     };

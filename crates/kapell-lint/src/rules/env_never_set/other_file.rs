@@ -1,10 +1,12 @@
 //! A variable is written to the file of folders, or a folder to the file of variables.
 
-use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
 use crate::{
-    github::{Flow, script::Command},
+    github::{
+        Flow,
+        script::{self, Command},
+    },
     rule::Report,
 };
 
@@ -16,37 +18,29 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     for (at, _) in flow.jobs() {
         for (step, facts) in flow.steps(at).filter(|(step, _)| step.script().contains("GITHUB_")) {
             for command in &facts.commands {
-                if let Some(name) = variable(command) {
-                    tell_variable(flow, step, command, name, report);
-                } else if let Some(folder) = folder(command).filter(|_| !step.script().contains("<<")) {
-                    tell_folder(flow, step, command, folder, report);
-                }
+                let Some((message, severity, file)) = wrong(command, step.script()) else { continue };
+                report
+                    .add(flow.file, flow.script_line(step, command.start, ""), message)
+                    .severity(severity)
+                    .hint(format!("write it to `${file}`"))
+                    .done();
             }
         }
     }
 }
 
-fn tell_variable(flow: &Flow, step: &Step, command: &Command, name: &str, report: &mut Report<'_>) {
-    report
-        .add(
-            flow.file,
-            flow.script_line(step, command.start, ""),
-            format!("`{name}` is never set: `GITHUB_PATH` takes folders, and `{name}=...` is taken for the name of one"),
-        )
-        .hint("write it to `$GITHUB_ENV`")
-        .done();
-}
-
-fn tell_folder(flow: &Flow, step: &Step, command: &Command, folder: &str, report: &mut Report<'_>) {
-    report
-        .add(
-            flow.file,
-            flow.script_line(step, command.start, ""),
-            format!("`{folder}` is no `NAME=value`: the step fails when it is written to `GITHUB_ENV`"),
-        )
-        .severity(Severity::Medium)
-        .hint("write it to `$GITHUB_PATH`")
-        .done();
+/// Returns what is wrong with a command of a script, how bad it is, and the file that it should write to.
+fn wrong(command: &Command, script: &str) -> Option<(String, Severity, &'static str)> {
+    if let Some(name) = variable(command) {
+        let message = format!(
+            "`{name}` is never set: `GITHUB_PATH` takes folders, and `{name}=...` is taken for the name of one"
+        );
+        return Some((message, Severity::High, "GITHUB_ENV"));
+    }
+    // What stands between two markers is the value of a variable.
+    let folder = folder(command).filter(|_| !script.contains("<<"))?;
+    let message = format!("`{folder}` is no `NAME=value`: the step fails when it is written to `GITHUB_ENV`");
+    Some((message, Severity::Medium, "GITHUB_PATH"))
 }
 
 /// Returns what a command says, if all of it goes to a file of the runner: `echo "..." >> "$GITHUB_PATH"`.
@@ -62,9 +56,7 @@ fn said<'a>(command: &'a Command, file: &str) -> Option<&'a str> {
 /// Returns the name of a variable that a command writes to the file of folders. One of `PATH=$PATH:...` does add folders.
 fn variable(command: &Command) -> Option<&str> {
     let (name, _) = said(command, "GITHUB_PATH")?.split_once('=')?;
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (plain && name.len() > 1 && !name.eq_ignore_ascii_case("path")).then_some(name)
+    (script::is_variable(name) && name.len() > 1 && !name.eq_ignore_ascii_case("path")).then_some(name)
 }
 
 /// Returns the folder that a command writes to the file of variables.

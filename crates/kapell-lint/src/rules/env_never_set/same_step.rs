@@ -3,7 +3,10 @@
 use kapell_spec::github::{Job, Step};
 
 use crate::{
-    github::{Flow, script::Command},
+    github::{
+        Flow,
+        script::{Command, is_variable},
+    },
     rule::Report,
 };
 
@@ -40,8 +43,7 @@ fn written(command: &Command) -> Option<(&str, usize)> {
     let goes_out = command.words.iter().any(|word| word.contains("GITHUB_ENV"));
     let (name, _) =
         command.words.get(1).filter(|_| command.program() == "echo" && goes_out)?.split_once('=')?;
-    let plain = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    plain.then_some((name, command.end))
+    (name.len() > 1 && is_variable(name)).then_some((name, command.end))
 }
 
 /// Returns where a script reads a variable behind a place: `$NAME` or `${NAME}`.

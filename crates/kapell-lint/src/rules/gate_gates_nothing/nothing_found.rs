@@ -3,7 +3,10 @@
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::{Flow, StepFacts, script::Command},
+    github::{
+        Flow, StepFacts,
+        script::{self, Command},
+    },
     rule::Report,
 };
 
@@ -63,8 +66,7 @@ fn asks_for_any(command: &Command) -> Option<(&Command, &str)> {
     let asks = matches!(command.program(), "[" | "[[" | "test") && command.asked;
     let pair = command.words.windows(2).find(|pair| asks && pair[0] == "-n")?;
     let name = pair[1].trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (plain && pair[1].starts_with('$')).then_some((command, name))
+    (script::is_variable(name) && pair[1].starts_with('$')).then_some((command, name))
 }
 
 /// Returns where the `else` behind a place only says that there is nothing, with nothing behind its `fi`.

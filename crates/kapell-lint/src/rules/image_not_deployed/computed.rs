@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     files::FileId,
-    github::own_scripts,
+    github::{own_scripts, script},
     repository::Repository,
     rule::Report,
     systems::{image_parts, images::Pushed},
@@ -31,7 +31,7 @@ const MAKES: &[&str] = &[
 /// Tells of scripts that a job runs, which deploy the short name of the commit where only the long one is pushed, or the other
 /// way round.
 ///
-/// Source: Git, "git-rev-parse", `--short`: a unique prefix, of seven characters at least unless it is told otherwise.
+/// Source: Git, "git-rev-parse", `--short`: a prefix that is unique, as long as `core.abbrev` and the number of objects ask for.
 pub(super) fn check(repository: &Repository, pushed: &[Pushed], report: &mut Report<'_>) {
     if pushed.is_empty() {
         return;
@@ -114,7 +114,6 @@ fn made(line: u32, text: &str) -> Option<Made<'_>> {
         ["export ", "local ", "readonly "].iter().find_map(|word| text.strip_prefix(word)).unwrap_or(text);
     let (name, value) = text.split_once('=')?;
     let value = value.trim().trim_matches('"');
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let command = value.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
     let command = command.or_else(|| value.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')));
     let words: Vec<&str> = command.unwrap_or_default().split_whitespace().collect();
@@ -127,7 +126,7 @@ fn made(line: u32, text: &str) -> Option<Made<'_>> {
         [] if value.starts_with("${GITHUB_SHA:") => Tag::ShortCommit,
         _ => return None,
     };
-    plain.then_some(Made { name, tag, line })
+    script::is_variable(name).then_some(Made { name, tag, line })
 }
 
 /// Returns the image of which a script takes a variable for the tag: by its own commands, or by a compose file that it starts.

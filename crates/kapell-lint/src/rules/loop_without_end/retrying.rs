@@ -1,8 +1,8 @@
 //! Decorators that try again for ever unless they are told when to stop.
 //!
 //! Sources: tenacity, "Basic Retry": "the default behavior is to retry forever without waiting when an exception is raised";
-//! retrying, "Tutorial": the same; backoff, `on_exception`: `max_tries` and `max_time` are `None` unless given, which is no
-//! limit; retry, `retry`: `tries` is -1 unless given, infinite.
+//! retrying, README, "Examples": the same; backoff, docstring of `on_exception`: "The default value of None means there is no limit
+//! to the number of tries"; retry, `retry`: `tries` is -1 unless given, infinite.
 
 use super::again::{BROAD, LASTS};
 use crate::{

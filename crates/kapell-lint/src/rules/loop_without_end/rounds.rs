@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{LOOPS, again};
+use super::{COUNTS, LOOPS, again};
 use crate::{
     code::{
         Id, Service, Unit,
@@ -13,26 +13,12 @@ use crate::{
     rules::names::words,
 };
 
-/// Beginnings of words of names by which something is counted, timed or ended from outside, and of those of an agent's own turns,
-/// which are told of by themselves.
+/// Beginnings of words of names by which something else than [`COUNTS`] bounds a loop, and of those of an agent's own turns, which
+/// are told of by themselves.
 const BOUNDS: &[&str] = &[
     "max",
-    "limit",
-    "turn",
-    "step",
     "iter",
-    "attempt",
-    "round",
-    "budget",
-    "deadline",
-    "timeout",
     "abort",
-    "count",
-    "remaining",
-    "cancel",
-    "elapsed",
-    "interrupt",
-    "depth",
     "tries",
     "retries",
     "quota",
@@ -125,8 +111,8 @@ fn is_bounded(unit: &Unit, each: Id, asked: &[Id]) -> bool {
     let lists =
         asked.iter().filter_map(|&call| unit.syntax.child(call, "arguments")).map(|list| unit.span(list));
     let (mut lists, mut until) = (lists.peekable(), 0);
-    let begins = |text: &str, known: &[&str]| {
-        words(text).iter().any(|word| known.iter().any(|start| word.starts_with(start)))
+    let begins = |text: &str, known: &[&[&str]]| {
+        words(text).iter().any(|word| known.iter().copied().flatten().any(|start| word.starts_with(start)))
     };
     unit.syntax.below(each).any(|id| {
         let at = unit.span(id).start;
@@ -138,9 +124,9 @@ fn is_bounded(unit: &Unit, each: Id, asked: &[Id]) -> bool {
             "<" | ">" | "<=" | ">=" => unit.kind(unit.syntax[id].parent) != "type_arguments",
             "augmented_assignment" | "augmented_assignment_expression" | "update_expression" => true,
             "call" | "call_expression" => {
-                asked.binary_search(&id).is_err() && begins(unit.callee_name(id), HEARS)
+                asked.binary_search(&id).is_err() && begins(unit.callee_name(id), &[HEARS])
             }
-            "identifier" | "property_identifier" => begins(unit.text(id), BOUNDS),
+            "identifier" | "property_identifier" => begins(unit.text(id), &[COUNTS, BOUNDS]),
             _ => false,
         }
     })

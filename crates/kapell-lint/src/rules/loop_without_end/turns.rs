@@ -2,24 +2,16 @@
 
 use kapell_view::audit::Severity;
 
-use super::LOOPS;
+use super::{COUNTS, LOOPS};
 use crate::{
     code::{Id, Service, Unit, guards, service},
     rule::Report,
 };
 
-/// Words of a loop that counts, spends, or hears from people.
+/// Parts of words, beside [`COUNTS`], of a loop that something bounds, or that hears from people.
 const BOUNDED: &[&str] = &[
     "max_",
-    "limit",
-    "turn",
-    "step",
     "iteration",
-    "attempt",
-    "round",
-    "budget",
-    "deadline",
-    "timeout",
     "aborted",
     "input(",
     "prompt(",
@@ -27,12 +19,6 @@ const BOUNDED: &[&str] = &[
     "receive",
     "readline",
     ".get(",
-    "count",
-    "remaining",
-    "cancel",
-    "elapsed",
-    "interrupt",
-    "depth",
     "stop_event",
     "is_set",
 ];
@@ -69,7 +55,11 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
                 && unit.kind(unit.syntax[id].parent) != "type_arguments"
         });
         let wrapped = service::wrapped(unit, each, &["timeout", "wait_for", "fail_after"]);
-        if function == Id::ROOT || compares || wrapped || BOUNDED.iter().any(|word| words.contains(word)) {
+        if function == Id::ROOT
+            || compares
+            || wrapped
+            || COUNTS.iter().chain(BOUNDED).any(|word| words.contains(word))
+        {
             continue;
         }
         let message = format!(

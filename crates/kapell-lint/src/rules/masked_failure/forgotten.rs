@@ -1,13 +1,13 @@
 //! Failures that are kept in a variable, and forgotten there.
 
 use super::ways::{is_kept, speaks};
-use crate::github::script::Command;
+use crate::github::script::{Command, is_variable};
 
 /// Tells whether a command only sets variables that nothing reads, or only shows: `|| failed=1`, and no word of it later.
 pub(super) fn is_forgotten(script: &str, all: &[Command], command: &Command) -> bool {
     let unread = |set: &String| {
         let Some((name, value)) = set.split_once('=') else { return false };
-        let plain = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let plain = name.len() > 1 && is_variable(name);
         let reads = |other: &Command| {
             let words = || other.words.iter().chain(&other.assigned);
             words().any(|word| word.contains(&format!("${name}")) || word.contains(&format!("${{{name}")))

@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use kapell_view::audit::Severity;
 
 use super::{Lost, is_check, short};
-use crate::github::{facts, tools::Kind};
+use crate::github::{facts, script, tools::Kind};
 
 /// What asks for a status, ends with one, or hands on what a later step may ask for.
 const ASKS: &[&str] = &[
@@ -71,8 +71,8 @@ fn given(text: &str, open: usize) -> Option<Given> {
         return Some(Given::Words(text.len() - given.len()));
     }
     let name = given.split([',', ')', '.', '\n']).next()?.trim();
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    plain.then_some(Given::Name)
+    // Python's names are made like those of a shell.
+    script::is_variable(name).then_some(Given::Name)
 }
 
 /// Returns a check that one of the lists of a script is: of several the tests, which are missed most.

@@ -3,7 +3,7 @@
 use kapell_spec::github::{Job, Text};
 use kapell_view::audit::Severity;
 
-use super::words::{AHEAD, ASIDE, LENIENT, is_lenient};
+use super::words::{AHEAD, ASIDE, LENIENT, LENIENT_AS_A_WHOLE, is_lenient};
 use crate::{
     github::{
         Flow, intent,
@@ -55,7 +55,7 @@ pub(super) fn check(flow: &Flow, at: usize, header: &str, report: &mut Report<'_
         .add(flow.file, span, format!("`{}` may fail and the run stays green", job.id.text))
         .severity(severity)
         .hint("drop `continue-on-error`, or say in a comment why a failure does not matter");
-    let header = LENIENT[..7].iter().find(|word| header.contains(**word));
+    let header = LENIENT_AS_A_WHOLE.iter().find(|word| header.contains(**word));
     match said.or_else(|| header.map(|word| format!("the header says `{word}`"))) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),

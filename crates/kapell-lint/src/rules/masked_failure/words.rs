@@ -4,6 +4,10 @@ use std::sync::LazyLock;
 
 use kapell_spec::words::Words;
 
+/// Words of the head of a workflow that say that all failures in it are meant to pass: those that hardly mean anything else.
+pub(super) const LENIENT_AS_A_WHOLE: &[&str] =
+    &["informational", "non-blocking", "nonblocking", "not block", "never block", "optional", "best effort"];
+
 /// Words that say that a failure is meant to pass.
 pub(super) const LENIENT: &[&str] = &[
     "informational",

@@ -276,7 +276,7 @@ fn slipped(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
 fn paths<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
     let marks = asset.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
         let inner = text[mark.span.range()].trim_matches('`');
-        (inner.as_ptr() as usize - text.as_ptr() as usize, inner)
+        (line::offset(text, inner), inner)
     });
     let body = asset.definition.body as usize;
     let bare = memmem::find_iter(&text.as_bytes()[body..], " .claude/").map(move |at| {

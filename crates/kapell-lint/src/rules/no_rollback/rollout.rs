@@ -5,44 +5,38 @@ use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
     agents::{Asset, Home},
-    github::script::{Command, commands},
+    github::{
+        script::{Command, commands},
+        tools,
+    },
     repository::Repository,
     rule::Report,
 };
 
-/// Words of a text that looks at what came of it, or says what to do when it failed.
-const CARES: &[&str] = &[
-    "rollout status",
+/// Words of a text that says what to do when it failed.
+const BACK: &[&str] = &[
     "rollout undo",
+    "undo",
     "rollback",
     "roll back",
     "rolls back",
     "rolled back",
     "revert",
-    "--atomic",
-    "--wait",
-    "kubectl wait",
-    "health",
-    "smoke",
-    "check",
-    "watch",
-    "confirm",
-    "status",
-    "logs",
-    "verif",
-    "monitor",
     "fails",
     "failed",
     "failure",
-    "red",
-    "error",
     "abort",
     "previous version",
     "version before",
-    "canary",
-    "get pods",
+    "old version",
     "restore",
     "backup",
+];
+
+/// Words of a text that looks at what came of it.
+const LOOKS: &[&str] = &[
+    "health", "smoke", "check", "watch", "confirm", "status", "logs", "verif", "monitor", "red", "error",
+    "canary", "get pods",
 ];
 
 /// Words of a text that is about what people use.
@@ -98,54 +92,30 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Words of a text that waits until the new version runs, or says what to do when it does not.
-const WAITS: &[&str] = &[
-    "rollout",
-    "kubectl wait",
-    "--wait",
-    "--atomic",
-    "wait ",
-    "sleep",
-    "watch",
-    "until",
-    "undo",
-    "rollback",
-    "roll back",
-    "revert",
-    "previous",
-    "version before",
-    "old version",
-    "restore",
-    "backup",
-    "fails",
-    "failed",
-    "failure",
-    "not healthy",
-    "unhealthy",
-    "abort",
-    "get pods",
-];
+/// Words of a text that waits until the new version runs, or knows that the one before may answer.
+const WAITS: &[&str] =
+    &["rollout", "wait ", "sleep", "watch", "until", "previous", "not healthy", "unhealthy", "get pods"];
 
 /// Tells of a command that sets new images in production and asks for an answer right behind it: the old version still answers, for
 /// nothing waits for the new one, and no word says what to do if it never comes.
 ///
-/// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>, "Updating a Deployment": the change of the
-/// template starts a rollout, whose end `kubectl rollout status` waits for.
+/// See [`tools::only_asks`].
 fn too_early(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     let file = &repository.files[asset.file];
     let body = file.lower().get(asset.definition.body as usize..).unwrap_or_default();
-    if !body.contains("kubectl ") || !body.contains("curl ") || says(body, WAITS) {
+    let waits = |text: &str| tools::waits(text) || says(text, BACK) || says(text, WAITS);
+    if !body.contains(" set image ") || !body.contains("curl ") || waits(body) {
         return;
     }
     let changes = changes(asset, &file.text);
     let said = |span: &Span| file.text[span.range()].trim_matches('`');
-    let mut sets = changes
-        .iter()
-        .filter(|span| said(span).starts_with("kubectl ") && said(span).contains(" set image "));
-    let Some(last) = sets.next_back() else { return };
+    let only_asks = |span: &&Span| {
+        commands(said(span)).iter().any(|command| tools::only_asks(&tools::plain_text(command)))
+    };
+    let Some(last) = changes.iter().rfind(only_asks) else { return };
     let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && mark.span.start > last.end);
     let Some(asks) = marks.map(|mark| mark.span).find(|span| said(span).starts_with("curl ")) else { return };
-    if started(repository, asset).any(|script| says(script, WAITS)) {
+    if started(repository, asset).any(waits) {
         return;
     }
     let message = "this asks production before the new version runs: `kubectl set image` waits for nothing, and no step says how to go back";
@@ -157,9 +127,9 @@ fn too_early(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     draft.done();
 }
 
-/// Tells whether a text in small letters has one of the words that care, as words of their own.
+/// Tells whether a text in small letters looks at what came of it, or says what to do when it failed.
 fn cares(lower: &str) -> bool {
-    says(lower, CARES)
+    tools::waits(lower) || says(lower, BACK) || says(lower, LOOKS)
 }
 
 /// Tells whether a text in small letters has one of some words, as words of their own.
@@ -218,8 +188,8 @@ const STATEMENTS: &[&str] = &["drop table", "alter table", "truncate ", "delete 
 /// Tells whether a command changes what runs in production, and does not wait until it does: a cluster, a database, all machines at
 /// once.
 ///
-/// Source: <https://fly.io/docs/launch/deploy>, "Deployment strategy": `immediate` replaces all machines without waiting for
-/// health checks.
+/// Sources: <https://fly.io/docs/launch/deploy/>, "Deployment strategy": `immediate` brings all machines down for the update at
+/// once; <https://fly.io/docs/flyctl/deploy/>: with `--detach` the command returns at once.
 fn is_change(command: &Command) -> bool {
     let words = command.inner();
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));

@@ -1,6 +1,6 @@
 //! Ports of the services of compose files.
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, line};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::USUAL;
@@ -254,7 +254,7 @@ fn passed_on(text: &str) -> impl Iterator<Item = (Span, &str, u16)> {
         let passes = words.find(|word| PASSING.contains(word)).is_some();
         words.filter(move |_| passes).filter_map(move |word| {
             let (from, len) = address(word)?;
-            let start = at + (word.as_ptr() as usize - line.as_ptr() as usize) + from;
+            let start = at + line::offset(line, word) + from;
             let (host, port) = text.get(start..start + len)?.split_once(':')?;
             Some((Span::new(start, start + len), host, port.parse().ok()?))
         })

@@ -23,8 +23,9 @@ const EMPTY: &[&str] = &[
 
 /// Looks at the group of a workflow that cancels what runs in it.
 ///
-/// Source: GitHub, "Events that trigger workflows": `GITHUB_REF` and `GITHUB_SHA` of `workflow_run` and `issue_comment` are the
-/// default branch and its last commit, and those of `pull_request_target` belong to the base.
+/// Sources: GitHub, "Events that trigger workflows": `GITHUB_REF` and `GITHUB_SHA` of `workflow_run` and `issue_comment` are the
+/// default branch and its last commit; GitHub, changelog of 2025-11-07, "Actions pull_request_target and environment branch
+/// protections changes": so are those of `pull_request_target`, which were those of the base before.
 pub(super) fn check(repository: &Repository, flow: &Flow, report: &mut Report<'_>) {
     let own = flow.model.concurrency.as_ref().filter(|own| stops(own));
     let Some(group) = own.and_then(|own| own.group.as_ref()).filter(|_| !flow.starts("workflow_call")) else {
@@ -43,7 +44,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, report: &mut Report<'_
         .add(
             flow.file,
             group.span,
-            format!("on `{}` the ref is that of the base, so the runs for {what} share this group and cancel each other", event.name.text),
+            format!("on `{}` the ref is the default branch, so the runs for {what} share this group and cancel each other", event.name.text),
         )
         .severity(Severity::High)
         .also(flow.file, event.name.span, "started by this")

@@ -75,7 +75,7 @@ fn judge(repository: &Repository, report: &mut Report<'_>, file: FileId, (start,
     let mut parts = prompt.split('`');
     while let (Some(before), Some(inner)) = (parts.next(), parts.next()) {
         let command = told::in_the_end(inner.trim());
-        let at = start + from + (inner.as_ptr() as usize - prompt.as_ptr() as usize);
+        let at = start + from + line::offset(prompt, inner);
         let looks = command.split(' ').take(4).any(|word| LOOKS.contains(&word));
         if !told::is_command(inner.trim()) || looks || granted(command) || !is_ordered(before) {
             continue;

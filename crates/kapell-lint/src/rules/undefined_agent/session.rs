@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kapell_spec::{claude::reference::is_kebab, finding::Span, suggest};
+use kapell_spec::{claude::reference::is_kebab, finding::Span, line, suggest};
 
 use crate::{
     agents::is_built_in,
@@ -104,7 +104,7 @@ fn named(unit: &Unit, text: Id) -> Vec<(&str, Span)> {
     });
     pairs
         .map(|words| {
-            let at = base + (words[1].as_ptr() as usize - whole.as_ptr() as usize);
+            let at = base + line::offset(whole, words[1]);
             (words[1], Span::new(at, at + words[1].len()))
         })
         .collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use kapell_spec::{claude::reference::is_kebab, finding::Span, suggest};
+use kapell_spec::{claude::reference::is_kebab, finding::Span, line, suggest};
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
@@ -126,6 +126,6 @@ fn phase<'a>(text: &'a str, line: &'a str) -> Option<(&'a str, Span)> {
 
 /// Returns where a part of a text stands in it.
 fn place(text: &str, part: &str) -> Span {
-    let at = part.as_ptr() as usize - text.as_ptr() as usize;
+    let at = line::offset(text, part);
     Span::new(at, at + part.len())
 }

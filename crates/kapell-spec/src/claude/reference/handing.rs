@@ -5,10 +5,16 @@ pub const GIVES: &[&str] =
     &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
 
 /// Verbs of an order that has somebody work.
-const ORDERS: &[&str] = &[
-    "call", "use", "start", "launch", "spawn", "dispatch", "invoke", "run", "have", "ask", "get", "delegate",
-    "give", "hand", "pass", "send", "forward", "assign", "route", "escalate",
+pub const TELLS: &[&str] = &[
+    "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
+    "engage", "consult", "activate",
 ];
+
+/// Tells whether a word has somebody work: a verb, or the name of the tool that does.
+#[must_use]
+pub fn tells(word: &str) -> bool {
+    word == "task" || TELLS.contains(&word)
+}
 
 /// Words that begin with what an order is repeated for.
 const EACH: &[&str] = &["for each ", "for every ", "for all ", "for any "];
@@ -20,16 +26,15 @@ const EACH_WORDS: usize = 3;
 #[must_use]
 pub fn behind_each(clause: &str) -> Option<&str> {
     let rest = EACH.iter().find_map(|each| clause.strip_prefix(each))?;
-    let order = |text: &&str| {
-        let word = text.split(' ').next().unwrap_or_default();
-        ORDERS.contains(&word)
-    };
-    if let Some(behind) = rest.rsplit_once(", ").map(|(_, behind)| behind).filter(order) {
+    // A task is what an order is repeated for.
+    let orders = |word: &str| word == "get" || TELLS.contains(&word) || GIVES.contains(&word);
+    let begins = |text: &&str| text.split(' ').next().is_some_and(orders);
+    if let Some(behind) = rest.rsplit_once(", ").map(|(_, behind)| behind).filter(begins) {
         return Some(behind);
     }
     let mut at = 0;
     for (number, word) in clause.split(' ').enumerate() {
-        if number >= EACH_WORDS && ORDERS.contains(&word) {
+        if number >= EACH_WORDS && orders(word) {
             return clause.get(at..);
         }
         at += word.len() + 1;
@@ -72,6 +77,7 @@ mod tests {
     fn an_order_is_found_behind_what_it_is_repeated_for() {
         assert_eq!(behind_each("for each new page call the"), Some("call the"));
         assert_eq!(behind_each("for every class that uses it, use the"), Some("use the"));
+        assert_eq!(behind_each("for each new open task call the"), Some("call the"));
         assert_eq!(behind_each("for each page the"), None);
         assert_eq!(behind_each("call the"), None);
     }

@@ -5,7 +5,10 @@
 use std::{iter, sync::LazyLock};
 
 use super::{
-    Names, Reference, Strength, defined::Defined, handing::GIVES, is_kebab, is_placeholder,
+    Names, Reference, Strength,
+    defined::Defined,
+    handing::{GIVES, tells},
+    is_kebab, is_placeholder,
     spoken::is_somebody,
 };
 use crate::{
@@ -17,12 +20,6 @@ use crate::{
 
 /// How many bytes before a name may say what it is there for.
 const BEFORE_MAX: usize = 160;
-
-/// Words with which somebody is told to work.
-pub(super) const HANDS: &[&str] = &[
-    "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
-    "engage", "consult", "activate", "task",
-];
 
 /// Words with which a counted step begins.
 const ORDINALS: &[&str] = &[
@@ -245,7 +242,7 @@ fn roster(table: &[(usize, &str)], names: &Defined<'_>, sure: bool) -> Vec<Refer
             let name = name.strip_prefix("the ").unwrap_or(name);
             let name = [" subagent", " agent"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
             let name = name.trim_matches(|c: char| "*`\"'@".contains(c));
-            let start = at + (name.as_ptr() as usize - line.as_ptr() as usize);
+            let start = at + line::offset(line, name);
             is_kebab(name).then(|| (Span::new(start, start + name.len()), name))
         })
         .collect();
@@ -316,11 +313,9 @@ impl Page<'_> {
         let own = ["gets its own", "get their own", "has its own"]
             .iter()
             .any(|words| lower.trim_end_matches(['`', '*', ' ']).ends_with(words) && marked);
-        let handed = own || HANDS.contains(&last) && (kebab || marked || titled());
+        let handed = own || tells(last) && (kebab || marked || titled());
         // `Start the agents a-b and c-d`: the first is told, the rest are joined to it.
-        let joined = kebab
-            && matches!(last, "agents" | "subagents")
-            && words_of(&lower).any(|word| HANDS.contains(&word));
+        let joined = kebab && matches!(last, "agents" | "subagents") && words_of(&lower).any(tells);
         // `Agent: `x``, and `Start both together: `x`, `y``.
         let line = lower.trim_end_matches(['`', '*', ' ']).rsplit('\n').next().unwrap_or_default();
         let line = line.trim_start_matches(['*', '-', ' ']);
@@ -482,7 +477,7 @@ pub fn leads(before: &str) -> bool {
     };
     let bare =
         matches!(lower.trim(), "in parallel:" | "simultaneously:" | "concurrently:" | "at the same time:");
-    let hands = || (has(HANDS) || has(GIVES)) && (has(&somebody) || all());
+    let hands = || words.iter().any(|word| tells(word) || GIVES.contains(word)) && (has(&somebody) || all());
     lower.trim_end().ends_with(':') && (bare || hands()) && !CHOOSES.is_in(last) && !DENIED.is_in(last)
 }
 

@@ -5,9 +5,9 @@ use memchr::memchr_iter;
 use super::{
     Names, Reference, Strength,
     defined::Defined,
-    handing::GIVES,
+    handing::{GIVES, tells},
     is_kebab, is_placeholder,
-    known::{DENIED, HANDS, Page},
+    known::{DENIED, Page},
     spoken::is_somebody,
 };
 use crate::{claude::definition::Definition, finding::Span, suggest};
@@ -49,8 +49,7 @@ pub fn mentioned(
             return None;
         }
         let last = if last == "the" { words.next().unwrap_or_default() } else { last };
-        let handed =
-            passive || HANDS.contains(&last) || last == "to" && words.any(|word| GIVES.contains(&word));
+        let handed = passive || tells(last) || last == "to" && words.any(|word| GIVES.contains(&word));
         let after = text[span.end as usize..].trim_start_matches(['`', '*', ' ']);
         let titled = ["agent", "subagent"].iter().any(|word| after.starts_with(word));
         let strength = if !names.has(name) {

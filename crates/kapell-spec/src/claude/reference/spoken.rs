@@ -4,8 +4,11 @@
 //! A hyphen alone makes no name: a long-running agent is no agent of that name. So the last part has to be somebody who
 //! does something, and the words before have to hand something over.
 
-use super::{handing::GIVES, is_kebab};
-use crate::{finding::Span, words::Words};
+use super::{
+    handing::{GIVES, TELLS},
+    is_kebab,
+};
+use crate::{finding::Span, line, words::Words};
 
 /// Ends of words for somebody who does something.
 const DOERS: &[&str] =
@@ -90,31 +93,17 @@ pub(super) fn is_somebody(word: &str) -> bool {
         && !QUALITIES.contains(&first)
 }
 
-/// Words after which somebody is handed something.
+/// Words after which somebody is handed something, beside the verbs of an order.
 const HANDS: &[&str] = &[
-    "use",
-    "using",
     "uses",
-    "invoke",
     "invokes",
-    "launch",
     "launches",
-    "spawn",
     "spawns",
-    "dispatch",
     "dispatches",
-    "start",
     "starts",
-    "run",
     "runs",
-    "call",
     "calls",
-    "have",
-    "let",
-    "ask",
     "asks",
-    "engage",
-    "activate",
     "trigger",
     "deploy",
     "with",
@@ -123,7 +112,6 @@ const HANDS: &[&str] = &[
     "through",
     "assign",
     "delegate",
-    "consult",
     "involve",
 ];
 
@@ -184,7 +172,7 @@ fn tokens(line: &str) -> Vec<(usize, &str)> {
     words
         .map(|word| {
             let word = word.trim_matches(|c: char| ",.;:!?\"'".contains(c));
-            (word.as_ptr() as usize - line.as_ptr() as usize, word)
+            (line::offset(line, word), word)
         })
         .filter(|(_, word)| !word.is_empty())
         .collect()
@@ -251,7 +239,7 @@ fn hands(before: &[(usize, &str)]) -> bool {
             words.next().is_some_and(|word| OVER.contains(&&*word))
                 || words.take(8).any(|word| GIVES.contains(&&*word))
         }
-        Some(word) => HANDS.contains(&&*word),
+        Some(word) => TELLS.contains(&&*word) || HANDS.contains(&&*word),
         None => false,
     }
 }
@@ -274,7 +262,7 @@ fn keyed(line: &str, at: usize, found: &mut Vec<Span>) {
         part.split([' ', '(']).next().unwrap_or_default().trim_matches(|c: char| "*`\"'.@".contains(c))
     });
     for name in parts.filter(|name| is_somebody(name)) {
-        let place = at + start + (name.as_ptr() as usize - value.as_ptr() as usize);
+        let place = at + start + line::offset(value, name);
         let span = Span::new(place, place + name.len());
         if !found.contains(&span) {
             found.push(span);
@@ -294,7 +282,7 @@ fn table(text: &str, from: usize, is_code: &dyn Fn(usize) -> bool, found: &mut V
             let cell = line.split('|').nth(column).unwrap_or_default();
             let name = cell.trim().trim_matches(|c: char| "*`\"'@".contains(c));
             if is_somebody(name) {
-                let place = at + (name.as_ptr() as usize - line.as_ptr() as usize);
+                let place = at + line::offset(line, name);
                 found.push(Span::new(place, place + name.len()));
             }
         } else if !is_code(at) {

@@ -10,6 +10,7 @@ use crate::{
         markdown::Mark,
     },
     finding::Span,
+    line,
 };
 
 /// Finds names of files in running words that no marks set apart: `save its numbers in ./tmp/baseline.md`.
@@ -204,7 +205,7 @@ pub(super) fn passed(line: &str, at: usize, step: &mut Step) {
     let arrow = ["\u{2192}", "->", "=>"].iter().find_map(|arrow| Some(line.find(arrow)? + arrow.len()));
     let mut first = true;
     for sentence in line.split_inclusive(". ") {
-        let start = sentence.as_ptr() as usize - line.as_ptr() as usize;
+        let start = line::offset(line, sentence);
         let lower = sentence.trim_start().to_ascii_lowercase();
         let reads = first && !heading;
         let writes = !heading && (lower.starts_with("merge into ") || lower.starts_with("write "));
@@ -237,7 +238,7 @@ pub fn paths(line: &str) -> impl Iterator<Item = (usize, &str)> {
     dotted(line).filter_map(move |word| {
         let path = word.trim_end_matches(['.', ':', ']', '*']).trim_start_matches(['*', '[']);
         let known = path.rsplit_once('.').is_some_and(|(_, end)| ENDINGS.contains(&end));
-        (known && path.len() > 4).then(|| (path.as_ptr() as usize - line.as_ptr() as usize, path))
+        (known && path.len() > 4).then(|| (line::offset(line, path), path))
     })
 }
 

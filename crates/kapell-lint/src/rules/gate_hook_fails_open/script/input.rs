@@ -33,7 +33,7 @@ pub(super) fn reads_missing(repository: &Repository, text: &str, language: Langu
         });
         near.map(|_| part)
     })?;
-    let at = fault.as_ptr() as usize - text.as_ptr() as usize;
+    let at = line::offset(text, fault);
     let commented = language.is_comment(line::around(text, at));
     let why =
         "this gate never judges: the file that it reads is not there, though one that is called nearly so is";
@@ -55,7 +55,7 @@ pub(super) fn quoted_pattern(lower: &str, language: Language) -> Option<Fault> {
         let names = pattern.chars().filter(char::is_ascii_alphanumeric).count() >= 2;
         (pattern.contains('*') && names && !pattern.contains(['$', ' '])).then_some(pattern)
     })?;
-    let at = found.as_ptr() as usize - lower.as_ptr() as usize;
+    let at = line::offset(lower, found);
     let why = "this never holds: in quotes a pattern stands for itself, and the gate lets everything pass";
     let hint = "write `[[ $file == *.lock ]]` without quotes, or use `case`";
     Some((Span::new(at, at + found.len()), why, hint, Severity::High))
@@ -194,7 +194,7 @@ pub(super) fn asks_variables(text: &str, lower: &str, language: Language, comman
             let name = hook_output_unread::UNSET
                 .iter()
                 .find(|name| name.starts_with("CLAUDE_") && line.contains(**name))?;
-            let at = line.as_ptr() as usize - text.as_ptr() as usize + line.find(name)?;
+            let at = line::offset(text, line) + line.find(name)?;
             reads.iter().any(|read| lower.contains(read)).then(|| Span::new(at, at + name.len()))
         })?
     };

@@ -295,7 +295,7 @@ fn alters_file(sentence: &str) -> Option<usize> {
     for (count, word) in words.enumerate() {
         let leads = IN_FILE.contains(&before) || count == 0 || count == 1 && before == "the";
         if leads && is_file(word) {
-            return Some(word.as_ptr() as usize - sentence.as_ptr() as usize + word.len());
+            return Some(line::offset(sentence, word) + word.len());
         }
         // What follows says how, or is said of something else.
         if word.ends_with([',', ';', ':', ')']) || matches!(word, "that" | "which" | "as" | "so" | "with") {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use kapell_spec::{finding::Span, words::Words};
+use kapell_spec::{finding::Span, line, words::Words};
 
 use super::{clause, code_spans, is_for_others, is_order_for_others, programs::PROGRAMS};
 use crate::agents::Asset;
@@ -289,7 +289,7 @@ fn below<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
                 });
         let (_, block) = text[fence.span.range()].split_once('\n')?;
         let command = block.lines().map(str::trim).find(|line| is_command(line))?;
-        let at = command.as_ptr() as usize - text.as_ptr() as usize;
+        let at = line::offset(text, command);
         (tells && !is_for_others(&lower)).then(|| (Span::new(at, at + command.len()), command))
     })
 }
