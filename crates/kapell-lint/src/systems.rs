@@ -3,6 +3,7 @@
 //! Read leniently: templates (`{{ }}`) and files that extend others are not judged, since half of them is elsewhere.
 
 pub mod bake;
+pub(crate) mod builds; // by steps of workflows
 pub mod compose;
 pub mod docker;
 pub mod gitlab;

@@ -98,18 +98,18 @@ pub fn remove(text: &str, keys: &Keys, name: &str) -> Option<Edit> {
     Some((Span::new(start, (end + 1).min(text.len())), String::new()))
 }
 
-/// Returns the names of `needs` without one, as it was written: `[a, b]`, a list of lines, or one name.
+/// Returns the names of `needs` without some, as it was written: `[a, b]`, a list of lines, or one name.
 #[must_use]
 pub fn without_need(
     text: &str,
     keys: &Keys,
     needs: &[kapell_spec::github::Name],
-    gone: &str,
+    gone: &[&str],
 ) -> Option<Edit> {
     let key = keys.get("needs")?;
     let raw = text.get(key.value.range())?;
-    let kept: Vec<&str> =
-        needs.iter().map(|need| &*need.text).filter(|need| !need.eq_ignore_ascii_case(gone)).collect();
+    let goes = |need: &str| gone.iter().any(|gone| need.eq_ignore_ascii_case(gone));
+    let kept: Vec<&str> = needs.iter().map(|need| &*need.text).filter(|need| !goes(need)).collect();
     if kept.len() == needs.len() || raw.contains('#') || raw.contains('&') || raw.contains('*') {
         return None;
     }
@@ -117,8 +117,9 @@ pub fn without_need(
         [] => remove(text, keys, "needs"),
         _ if raw.starts_with('[') => Some((key.value, format!("[{}]", kept.join(", ")))),
         _ => {
-            // A list of lines: the line of the one that goes.
-            let need = needs.iter().find(|need| need.text.eq_ignore_ascii_case(gone))?;
+            // A list of lines: the line of the one that goes. Several are left to a person.
+            let [_] = gone else { return None };
+            let need = needs.iter().find(|need| goes(&need.text))?;
             let start = line_start(text, need.span.start);
             let first = raw.trim_start().starts_with('-') && start <= key.value.start as usize;
             let end = (line_end(text, need.span.end) + 1).min(text.len());

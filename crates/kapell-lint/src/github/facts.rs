@@ -259,7 +259,9 @@ fn of_script(run: &Text, facts: &mut StepFacts) {
 
 fn of_commands(text: &str, facts: &mut StepFacts) {
     let commands = commands(text);
-    for (index, command) in commands.iter().enumerate().filter(|(_, command)| !command.words.is_empty()) {
+    // What stands behind a group is no program: `} >> "$GITHUB_OUTPUT"`.
+    let runs = |command: &Command| command.words.first().is_some_and(|word| !word.starts_with(['>', '<']));
+    for (index, command) in commands.iter().enumerate().filter(|(_, command)| runs(command)) {
         of_command(command, index, tools::DEPTH, &mut facts.works);
     }
     facts.downloads.extend(commands.iter().filter_map(downloaded));

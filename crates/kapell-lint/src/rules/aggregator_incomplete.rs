@@ -1,5 +1,6 @@
 //! A job that stands for all others does not see every failure.
 
+mod skipped; // notices in jobs that are skipped
 mod unheard; // failures that nobody is told of
 
 use kapell_spec::{
@@ -32,6 +33,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         unheard::check(repository, flow, report);
+        skipped::check(flow, report);
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
             if found.named_strongly {

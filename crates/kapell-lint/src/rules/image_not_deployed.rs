@@ -7,6 +7,7 @@ mod kustomized; // names of images that are to be replaced
 mod skaffolded; // what Skaffold builds
 mod tags;
 mod unchanged; // manifests that are applied as they were
+mod unpulled; // tags that compose has already
 mod written; // commands that write where nothing is
 
 use kapell_spec::finding::Span;
@@ -64,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     skaffolded::check(repository, report);
     written::check(repository, report);
     unchanged::check(repository, &pushes, report);
+    unpulled::check(repository, &pushes, report);
     defaulted::check(repository, &pushes, report);
     computed::check(repository, &pushes, report);
     let charts = in_charts(repository);

@@ -10,7 +10,7 @@ use crate::github::{
 };
 use crate::{
     repository::{Depth, Repository},
-    rule::{AntiPattern, Focus, Group, Report, Rule},
+    rule::{AntiPattern, Focus, Group, Report, Rule, names},
 };
 
 /// See `docs/rules/needs-without-data.md`.
@@ -102,9 +102,18 @@ struct Waits<'a> {
     job: usize,
     need: usize,
     name: &'a Name,
+    /// Others for which it would still wait as idly without that one.
+    more: Vec<(usize, &'a Name)>,
     /// What says that it is meant so.
     explained: Option<String>,
     severity: Severity,
+}
+
+impl<'a> Waits<'a> {
+    /// Returns all that the job waits for idly.
+    fn all(&self) -> impl Iterator<Item = (usize, &'a Name)> {
+        std::iter::once((self.need, self.name)).chain(self.more.iter().copied())
+    }
 }
 
 /// Those that wait for the same job are one habit, and one finding; each that is explained is a note of its own.
@@ -116,7 +125,9 @@ fn tell(flow: &Flow, paths: &cost::Paths, found: Vec<Waits<'_>>, report: &mut Re
     let habits = told.chunk_by(|one, other| one.need == other.need);
     for all in noted.iter().map(std::slice::from_ref).chain(habits) {
         let [first, rest @ ..] = all else { continue };
-        let (job, waits) = (&flow.model.jobs[first.job].id.text, &flow.model.jobs[first.need].id.text);
+        let id = |job: usize| &flow.model.jobs[job].id.text;
+        let (job, waits) = (id(first.job), id(first.need));
+        let gone: Vec<usize> = first.all().map(|(need, _)| need).collect();
         let mut draft = report
             .add(
                 flow.file,
@@ -125,12 +136,16 @@ fn tell(flow: &Flow, paths: &cost::Paths, found: Vec<Waits<'_>>, report: &mut Re
             )
             .severity(first.severity)
             // The job ends sooner; the run only does as far as nothing else takes as long.
-            .saving(paths.sooner(first.need, first.job));
+            .saving(paths.sooner(&gone, first.job));
+        for (need, name) in &first.more {
+            draft =
+                draft.also(flow.file, name.span, format!("nor does it take anything from `{}`", id(*need)));
+        }
         for other in rest {
-            let (job, waits) = (&flow.model.jobs[other.job].id.text, &flow.model.jobs[other.need].id.text);
+            let (job, waits) = (id(other.job), id(other.need));
             draft = draft.also(flow.file, other.name.span, format!("so does `{job}` for `{waits}`"));
         }
-        draft = fix(flow, first.job, first.need, &first.name.text, draft);
+        draft = fix(flow, first, draft);
         match &first.explained {
             Some(comment) => draft.explained(comment.clone()).done(),
             None => draft.done(),
@@ -149,9 +164,9 @@ fn cells(flow: &Flow, at: usize) -> u32 {
     u32::try_from(cells).unwrap_or(u32::MAX)
 }
 
-/// How many minutes of a runner with Linux one of macOS costs.
+/// How many times as much a minute of a runner with macOS costs as one with Linux.
 ///
-/// Source: GitHub, "About billing for GitHub Actions", "Minute multipliers".
+/// Source: <https://docs.github.com/en/billing/reference/actions-runner-pricing>, as of 2026-10: 0.062 against 0.006 dollars.
 const MAC: u32 = 10;
 
 /// Tells whether a job has runners that cost many times as much as those of the stage before it, and works on them for
@@ -215,57 +230,79 @@ fn check_job<'a>(
     paths: &cost::Paths,
     found: &mut Vec<Waits<'a>>,
 ) {
-    let job = &flow.model.jobs[at];
-    let needs = &paths.needs[at];
-    let ends = |need: usize| paths.end(need);
-    let latest = needs.iter().map(|&need| ends(need)).max().unwrap_or(0);
-    for name in &job.needs {
-        let Some(need) = needs
-            .iter()
-            .copied()
-            .find(|&need| flow.model.jobs[need].id.text.eq_ignore_ascii_case(&name.text))
-        else {
-            continue;
-        };
-        // What another need waits for anyway costs nothing.
-        if needs.iter().any(|&other| flow.closures[other].contains(&need)) {
-            continue;
-        }
-        let rest = needs.iter().filter(|&&other| other != need).map(|&other| ends(other)).max();
-        // Jobs further up stay in force.
-        let through = flow.closures[need].iter().map(|&up| ends(up)).max().unwrap_or(0);
-        let earlier = latest.saturating_sub(rest.unwrap_or(0).max(through));
-        if earlier < LEAST_SAVING
-            || only_reports(flow, at)
-            || hands_out(flow, at)
-            || reaches_host(repository, flow, at)
-            || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
-            || repository.github.carries(flow, need, at).is_some()
-            || super::artifact_never_consumed::combines(flow, at).is_some()
-            || misses(flow, at)
-            || needs_more(repository, flow, (need, at), needs)
-        {
+    let named = flow.model.jobs[at].needs.iter().filter_map(|name| {
+        let is = |need: &&usize| flow.model.jobs[**need].id.text.eq_ignore_ascii_case(&name.text);
+        Some((*paths.needs[at].iter().find(is)?, name))
+    });
+    let mut named: Vec<(usize, &Name)> = named.collect();
+    // Without the one that takes longest, the next one is what it waits for.
+    named.sort_by_key(|(need, _)| std::cmp::Reverse(paths.end(*need)));
+    let mut kept = paths.needs[at].clone();
+    let mut first: Option<Waits<'a>> = None;
+    for (need, name) in named {
+        let Some(waits) = waits(repository, flow, (need, at), name, (paths, &kept)) else { continue };
+        if waits.explained.is_some() {
+            found.push(waits);
             continue;
         }
-        let looks = only_looks(flow, need);
-        let gates = looks && !only_writes(flow, need) && saves_runners(flow, (need, at), paths);
-        if gates || saves_macs(flow, (need, at), paths) || packs_for_people(flow, (need, at)) {
-            continue;
+        kept.retain(|&other| other != need);
+        match &mut first {
+            Some(first) => first.more.push((need, name)),
+            None => first = Some(waits),
         }
-        let key = job.keys.get("needs").map_or(name.span, |key| key.span);
-        let explained = on_its_line(flow, key)
-            .or_else(|| intent::explains(flow, key, 1, REASONS))
-            .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
-            .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
-            .or_else(|| inside(flow, job));
-        let long = paths.durations[need] >= if looks { LONG } else { 90 };
-        // Somebody waits for what a pull request or a branch starts, and hardly for a release.
-        let awaited = ["pull_request", "merge_group", "workflow_call", "pull_request_target"];
-        let tagged = flow.model.event("push").is_none_or(|push| push.filter("tags").is_some());
-        let waited = !tagged || awaited.iter().any(|event| flow.starts(event));
-        let severity = if long && waited && !starts_all(flow, at) { Severity::Medium } else { Severity::Low };
-        found.push(Waits { job: at, need, name, explained, severity });
     }
+    found.extend(first);
+}
+
+/// Tells how a job waits for another one, beside those that are kept, if it takes nothing from it and ends later for it.
+fn waits<'a>(
+    repository: &Repository,
+    flow: &'a Flow,
+    (need, at): (usize, usize),
+    name: &'a Name,
+    (paths, kept): (&cost::Paths, &[usize]),
+) -> Option<Waits<'a>> {
+    let job = &flow.model.jobs[at];
+    let ends = |need: usize| paths.end(need);
+    // What another need waits for anyway costs nothing.
+    if kept.iter().any(|&other| flow.closures[other].contains(&need)) {
+        return None;
+    }
+    let latest = kept.iter().map(|&need| ends(need)).max().unwrap_or(0);
+    let rest = kept.iter().filter(|&&other| other != need).map(|&other| ends(other)).max();
+    // Jobs further up stay in force.
+    let through = flow.closures[need].iter().map(|&up| ends(up)).max().unwrap_or(0);
+    let earlier = latest.saturating_sub(rest.unwrap_or(0).max(through));
+    if earlier < LEAST_SAVING
+        || only_reports(flow, at)
+        || hands_out(flow, at)
+        || reaches_host(repository, flow, at)
+        || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
+        || repository.github.carries(flow, need, at).is_some()
+        || super::artifact_never_consumed::combines(flow, at).is_some()
+        || misses(flow, at)
+        || needs_more(repository, flow, (need, at), kept)
+    {
+        return None;
+    }
+    let looks = only_looks(flow, need);
+    let gates = looks && !only_writes(flow, need) && saves_runners(flow, (need, at), paths);
+    if gates || saves_macs(flow, (need, at), paths) || packs_for_people(flow, (need, at)) {
+        return None;
+    }
+    let key = job.keys.get("needs").map_or(name.span, |key| key.span);
+    let explained = on_its_line(flow, key)
+        .or_else(|| intent::explains(flow, key, 1, REASONS))
+        .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
+        .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
+        .or_else(|| inside(flow, job));
+    let long = paths.durations[need] >= if looks { LONG } else { 90 };
+    // Somebody waits for what a pull request or a branch starts, and hardly for a release.
+    let awaited = ["pull_request", "merge_group", "workflow_call", "pull_request_target"];
+    let tagged = flow.model.event("push").is_none_or(|push| push.filter("tags").is_some());
+    let waited = !tagged || awaited.iter().any(|event| flow.starts(event));
+    let severity = if long && waited && !starts_all(flow, at) { Severity::Medium } else { Severity::Low };
+    Some(Waits { job: at, need, name, more: Vec::new(), explained, severity })
 }
 
 /// Words of comments that say that something is to be mended, and no reason.
@@ -380,23 +417,20 @@ fn needs_more(repository: &Repository, flow: &Flow, (need, job): (usize, usize),
 
 /// Proposes to run them side by side. Whatever changes something outside further down has to keep the gate, which is left to
 /// a person.
-fn fix<'a>(
-    flow: &Flow,
-    at: usize,
-    need: usize,
-    name: &str,
-    draft: crate::rule::Draft<'a>,
-) -> crate::rule::Draft<'a> {
-    let job = &flow.model.jobs[at];
-    let beside = format!("run `{}` beside `{name}`", job.id.text);
+fn fix<'a>(flow: &Flow, waits: &Waits<'_>, draft: crate::rule::Draft<'a>) -> crate::rule::Draft<'a> {
+    let (at, job) = (waits.job, &flow.model.jobs[waits.job]);
+    let (gone, ids): (Vec<usize>, Vec<&str>) = waits.all().map(|(need, name)| (need, &*name.text)).unzip();
+    let beside = format!("run `{}` beside {}", job.id.text, names(ids.iter().copied()));
     let behind = || flow.jobs().filter(|(other, _)| flow.closures[*other].contains(&at));
     let mut ungated = behind().filter(|(other, job)| {
-        carry::changes(flow, *other) && !conditions::direct(&flow.model, job).contains(&need)
+        let direct = conditions::direct(&flow.model, job);
+        carry::changes(flow, *other) && !gone.iter().all(|need| direct.contains(need))
     });
     if let Some((_, job)) = ungated.next() {
-        return draft.hint(format!("{beside}, and let `{}` wait for both", job.id.text));
+        let all = if gone.len() > 1 { "all of them" } else { "both" };
+        return draft.hint(format!("{beside}, and let `{}` wait for {all}", job.id.text));
     }
-    let edit = edit::without_need(&flow.text, &job.keys, &job.needs, name);
+    let edit = edit::without_need(&flow.text, &job.keys, &job.needs, &ids);
     match edit.filter(|_| behind().all(|(_, job)| job.uses.is_none())) {
         Some((span, text)) => draft.fix(beside, FixClass::Review, [(flow.file, span, text)]),
         None => draft.hint(beside),

@@ -7,6 +7,7 @@ mod needs; // outputs of other jobs
 mod steps; // results of steps that are not there
 
 mod of_action; // outputs of the repository's own actions
+mod of_script; // steps that only run a script
 
 use crate::github::{
     Flow, StepFacts, carry,
@@ -14,6 +15,7 @@ use crate::github::{
     tools::Kind,
 };
 use crate::{
+    files::Files,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -60,7 +62,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         told.push((id, output));
                         continue;
                     }
-                    let Some(step) = never_set(flow, at, id, output) else { continue };
+                    let Some(step) = never_set(&repository.files, flow, at, id, output) else { continue };
                     let place = (output.to_owned(), expression.span(&flow.text));
                     match found.iter_mut().find(|(known, ..)| known == id) {
                         Some((_, outputs, _)) => outputs.push(place),
@@ -83,15 +85,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Returns where the step stands that should set an output and never does.
-fn never_set(flow: &Flow, at: usize, id: &str, output: &str) -> Option<Span> {
+fn never_set(files: &Files, flow: &Flow, at: usize, id: &str, output: &str) -> Option<Span> {
     let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
     let (step, facts) = flow.steps(at).find(|(step, _)| named(step))?;
     let job = &flow.model.jobs[at];
     let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
     // Other shells write the file in their own way.
     let plain = shell.is_none_or(|shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"));
-    (plain && never_sets(step.script(), output, facts))
-        .then(|| step.id.as_ref().map_or(step.span, |id| id.span))
+    let never = || match of_script::alone(files, (job, step), facts, None) {
+        Some((script, facts)) => never_sets(&script, output, &facts),
+        None => never_sets(step.script(), output, facts),
+    };
+    (plain && never()).then(|| step.id.as_ref().map_or(step.span, |id| id.span))
 }
 
 /// Tells whether a script sets no output of this name, nor runs anything that could.
@@ -125,23 +130,43 @@ fn never_sets(script: &str, output: &str, facts: &StepFacts) -> bool {
     !writes || !script.to_ascii_lowercase().contains(&output.to_ascii_lowercase()) && !computed(script)
 }
 
-/// Returns the names of all outputs that a script writes, if it writes each in the plainest way: `echo "name=..." >> "$GITHUB_OUTPUT"`.
-pub(super) fn plainly_written<'a>(script: &str, commands: &'a [Command]) -> Option<Vec<&'a str>> {
-    let goes_out = |command: &&Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
-    let names: Option<Vec<&str>> = commands
-        .iter()
-        .filter(goes_out)
-        .map(|command| {
-            let (name, value) =
-                command.words.get(1).filter(|_| command.program() == "echo")?.split_once('=')?;
-            (!name.contains(['$', '`', '<', '{']) && !value.contains(['\n'])).then_some(name.trim())
-        })
-        .collect();
-    let names = names?;
+/// Returns the names of all outputs that a script writes, if it writes each in the plainest way: `echo "name=..." >> "$GITHUB_OUTPUT"`,
+/// or several in a group, `{ echo "a=..."; echo "b=..."; } >> "$GITHUB_OUTPUT"`.
+fn plainly_written<'a>(script: &str, commands: &'a [Command]) -> Option<Vec<&'a str>> {
+    let goes_out = |command: &Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
+    let (mut names, mut writes) = (Vec::new(), 0);
+    for (at, command) in commands.iter().enumerate().filter(|(_, command)| goes_out(command)) {
+        writes += 1;
+        if !script[command.start..].starts_with('}') {
+            names.push(printed(command)?);
+            continue;
+        }
+        let open = group(script, command.start)?;
+        let within = commands[..at].iter().rev().take_while(|inner| inner.start > open);
+        for inner in within.filter(|inner| !inner.words.is_empty()) {
+            names.push(printed(inner)?);
+        }
+    }
     (!names.is_empty()
-        && names.len() == script.matches("GITHUB_OUTPUT").count()
+        && writes == script.matches("GITHUB_OUTPUT").count()
         && !script.contains("::set-output"))
     .then_some(names)
+}
+
+/// Returns the name of what a command prints as an output: `echo "name=..."`.
+fn printed(command: &Command) -> Option<&str> {
+    let (name, value) = command.words.get(1).filter(|_| command.program() == "echo")?.split_once('=')?;
+    (!name.contains(['$', '`', '<', '{']) && !value.contains('\n')).then_some(name.trim())
+}
+
+/// Returns where the group of commands begins that ends at a brace, if no other one stands in it.
+fn group(script: &str, end: usize) -> Option<usize> {
+    let brace = |at: &usize| {
+        let apart = |text: Option<char>| text.is_none_or(|c| c.is_whitespace() || c == ';');
+        apart(script[..*at].chars().next_back()) && apart(script[*at + 1..].chars().next())
+    };
+    let at = script[..end].match_indices(['{', '}']).map(|(at, _)| at).filter(brace).last()?;
+    script[at..].starts_with('{').then_some(at)
 }
 
 /// Tells whether names of outputs may be made up by the script.

@@ -1,5 +1,6 @@
 //! The path filters of push and pull request disagree.
 
+mod built; // what is copied into an image
 mod stand_in; // a job that says yes for another one that is left out by its paths
 
 use crate::github::{Flow, carry, intent, tools::Kind};
@@ -33,7 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         };
         let (left, right) = (push.filter("paths"), pull.filter("paths"));
         match (left, right) {
-            (Some(left), Some(right)) => compare(flow, left, right, report),
+            (Some(left), Some(right)) => compare(repository, flow, left, right, report),
             // Pull requests of some files only, but every push: a workflow that is about these files.
             (None, Some(right))
                 if push.filter("paths-ignore").is_none()
@@ -57,7 +58,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             (None, None) => {
                 if let (Some(left), Some(right)) = (push.filter("paths-ignore"), pull.filter("paths-ignore"))
                 {
-                    compare(flow, left, right, report);
+                    compare(repository, flow, left, right, report);
                 }
             }
             _ => {}
@@ -130,7 +131,7 @@ fn beside(repository: &Repository, flow: &Flow, report: &mut Report<'_>) {
 }
 
 /// Two lists that were meant to be one: most of their paths are in both.
-fn compare(flow: &Flow, left: &Filter, right: &Filter, report: &mut Report<'_>) {
+fn compare(repository: &Repository, flow: &Flow, left: &Filter, right: &Filter, report: &mut Report<'_>) {
     let names =
         |filter: &Filter| -> Vec<String> { filter.items.iter().map(|item| item.text.to_string()).collect() };
     let own = |path: &String| path.starts_with(".github/");
@@ -148,6 +149,24 @@ fn compare(flow: &Flow, left: &Filter, right: &Filter, report: &mut Report<'_>) 
     // What one of them ignores starts the other.
     let ignores = &*left.key.text == "paths-ignore";
     let only = if a.contains(differ[0]) == ignores { "pull_request" } else { "push" };
+    let unwatched = differ.iter().filter(|path| b.contains(path)).map(|path| &***path);
+    if let Some(copied) = built::copied(repository, flow, unwatched).filter(|_| !ignores) {
+        let draft = report
+            .add(
+                flow.file,
+                left.span,
+                format!(
+                    "a change of `{}` is checked on pull requests, and builds no image when it is merged: `{}` copies it",
+                    copied.pattern, copied.recipe
+                ),
+            )
+            .severity(Severity::High)
+            .confidence(Confidence::High)
+            .also(copied.file, copied.span, "copied here")
+            .also(flow.file, right.span, "the paths of `pull_request`")
+            .hint("give both the same paths");
+        return end(flow, left.span, draft);
+    }
     let draft = report
         .add(
             flow.file,

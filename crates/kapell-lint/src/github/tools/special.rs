@@ -13,6 +13,14 @@ pub(super) fn special(program: &str, words: &[String], command: &Command) -> Opt
         {
             Some(work(Kind::Deploy, 60))
         }
+        // "Return the exit code of the selected service container": what is started is there to test.
+        //
+        // Source: Docker, "docker compose up", `--exit-code-from`.
+        "docker" | "docker-compose" | "podman"
+            if says(command, "--exit-code-from") && words.iter().any(|word| word == "up") =>
+        {
+            Some(work(Kind::Test, 180))
+        }
         "docker" | "podman" | "nerdctl" | "depot" => image(words, command),
         "buildctl" => says(command, "push=true").then_some(work(Kind::Publish, 200)),
         "gradle" | "gradlew" => gradle(words),

@@ -242,7 +242,13 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     rest[..=end].iter().all(shows).then(|| {
         let message =
             format!("the failure of `{}` is lost in the pipe: {shell} has no `pipefail`", short(command));
-        Lost::new(Severity::High, message, "name `shell: bash` for the step, which brings `pipefail`")
+        // Who names a whole command wants more of its shell.
+        let own = script.shell().is_some_and(|shell| shell.text.contains("{0}"));
+        let hint = match own {
+            true => "begin the script with `set -eo pipefail`",
+            false => "name `shell: bash` for the step, which brings `pipefail`",
+        };
+        Lost::new(Severity::High, message, hint)
     })
 }
 

@@ -7,8 +7,8 @@ use kapell_spec::{
 };
 use kapell_view::audit::Severity;
 
-use super::{goes_out, never_sets};
-use crate::{github::Flow, repository::Repository, rule::Report};
+use super::{goes_out, never_sets, of_script};
+use crate::{files::Files, github::Flow, repository::Repository, rule::Report};
 
 /// Tells of outputs that a composite action takes from a step that it has not, or that never sets them.
 pub(super) fn from_steps(repository: &Repository, report: &mut Report<'_>) {
@@ -18,7 +18,7 @@ pub(super) fn from_steps(repository: &Repository, report: &mut Report<'_>) {
             continue;
         };
         for (name, value) in &action.model.outputs {
-            let Some((id, output, there)) = unset(flow, value) else { continue };
+            let Some((id, output, there)) = unset(&repository.files, flow, value) else { continue };
             let why = match there {
                 true => format!("step `{id}` never sets `{output}`"),
                 false => format!("no step of the action has the id `{id}`"),
@@ -44,7 +44,7 @@ pub(super) fn from_steps(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Returns the step and the output that a value is made of, if it is always empty, and whether that step is there.
-fn unset(flow: &Flow, value: &Text) -> Option<(String, String, bool)> {
+fn unset(files: &Files, flow: &Flow, value: &Text) -> Option<(String, String, bool)> {
     let template = Template::parse(&value.text).ok()?;
     let pieces: Vec<Piece<'_>> = template.pieces().collect();
     let [Piece::Expr(only)] = pieces[..] else { return None };
@@ -60,8 +60,12 @@ fn unset(flow: &Flow, value: &Text) -> Option<(String, String, bool)> {
         None => Some((id.to_owned(), output.to_owned(), false)),
         Some((step, facts)) => {
             let shell = step.shell.as_ref().is_none_or(|shell| matches!(&*shell.text, "bash" | "sh"));
-            let unset = shell && never_sets(step.script(), output, facts);
-            unset.then(|| (id.to_owned(), output.to_owned(), true))
+            let action = Some(&*files[flow.file].path);
+            let unset = || match of_script::alone(files, (&flow.model.jobs[0], step), facts, action) {
+                Some((script, facts)) => never_sets(&script, output, &facts),
+                None => never_sets(step.script(), output, facts),
+            };
+            (shell && unset()).then(|| (id.to_owned(), output.to_owned(), true))
         }
     }
 }

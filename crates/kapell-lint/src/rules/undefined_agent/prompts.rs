@@ -329,16 +329,12 @@ fn plain(unit: &Unit, id: Id) -> Option<&str> {
 }
 
 /// Finds the functions that hand a parameter of their own on as the name.
-fn handing_on<'a>(
-    repository: &'a Repository,
-    modules: &Modules<'a>,
-    loader_: &Loader<'a>,
-) -> Vec<Loader<'a>> {
-    let given = given(repository, modules, loader_).into_iter();
+fn handing_on<'a>(repository: &'a Repository, modules: &Modules<'a>, known: &Loader<'a>) -> Vec<Loader<'a>> {
+    let given = given(repository, modules, known).into_iter();
     let hands = |(unit, value): (&'a Unit, Id)| {
         let function = unit.function_of(value);
-        let own = unit.kind(value) == "identifier" && function != loader_.function;
-        loader(unit, function, value, (loader_.folder, loader_.ending)).filter(|_| own)
+        let own = unit.kind(value) == "identifier" && function != known.function;
+        loader(unit, function, value, (known.folder, known.ending)).filter(|_| own)
     };
     given.filter_map(hands).collect()
 }
