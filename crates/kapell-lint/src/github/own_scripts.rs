@@ -3,7 +3,7 @@
 use kapell_spec::github::{Job, Step, Workflow};
 
 use super::{
-    StepFacts, facts,
+    Flow, StepFacts, facts,
     script::Command,
     tools::{self, Kind},
 };
@@ -34,6 +34,24 @@ pub(crate) fn of_step(files: &Files, job: &Job, step: &Step, facts: &StepFacts) 
 pub(crate) fn find(files: &Files, (job, step): (&Job, &Step), path: &str) -> Option<FileId> {
     let folder = step.folder.as_ref().or(job.folder.as_ref()).map_or(Some(""), |folder| folder.literal())?;
     files.find(&joined("", &format!("{folder}/{path}"))?)
+}
+
+/// How a step of an action names the folder of the action, and any step the top of the repository.
+///
+/// Source: GitHub, "Contexts reference" and "Variables reference".
+const OF_ACTION: &[&str] = &["${{ github.action_path }}/", "$GITHUB_ACTION_PATH/", "${GITHUB_ACTION_PATH}/"];
+const OF_ALL: &[&str] = &["${{ github.workspace }}/", "$GITHUB_WORKSPACE/", "${GITHUB_WORKSPACE}/"];
+
+/// Finds a script by its path, as a step of a workflow or of an action of the repository names it.
+pub(crate) fn named(files: &Files, flow: &Flow, place: (&Job, &Step), path: &str) -> Option<FileId> {
+    let behind = |starts: &[&str]| starts.iter().find_map(|start| path.strip_prefix(start));
+    if let Some(rest) = behind(OF_ACTION) {
+        return files.find(&joined(&flow.path, rest)?);
+    }
+    match behind(OF_ALL) {
+        Some(rest) => files.find(rest),
+        None => find(files, place, path),
+    }
 }
 
 fn by_path(files: &Files, step: (&Job, &Step), command: &Command) -> Option<(FileId, String)> {

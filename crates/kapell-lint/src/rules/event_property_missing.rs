@@ -1,5 +1,7 @@
 //! A script asks an event for what another event has.
 
+mod of_script; // what scripts of the API know
+
 use kapell_core::expr::{NodeKind, Value};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -37,6 +39,7 @@ const OF_ONE_EVENT: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    of_script::check(repository, report);
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (step, _) in flow.steps(at) {

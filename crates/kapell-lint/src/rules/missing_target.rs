@@ -2,6 +2,7 @@
 
 mod commands;
 mod objects;
+mod packages; // scripts of `package.json`
 mod scripts;
 mod values; // of charts
 
@@ -29,6 +30,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     commands::check(repository, report);
     scripts::check(repository, report);
+    packages::check(repository, report);
     values::check(repository, report);
     objects::scaled(repository, report);
     objects::parts(repository, report);

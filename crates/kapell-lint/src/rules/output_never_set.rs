@@ -92,7 +92,7 @@ fn never_set(files: &Files, flow: &Flow, at: usize, id: &str, output: &str) -> O
     let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
     // Other shells write the file in their own way.
     let plain = shell.is_none_or(|shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"));
-    let never = || match of_script::alone(files, (job, step), facts, None) {
+    let never = || match of_script::alone(files, flow, (job, step), facts) {
         Some((script, facts)) => never_sets(&script, output, &facts),
         None => never_sets(step.script(), output, facts),
     };

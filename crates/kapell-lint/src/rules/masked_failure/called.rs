@@ -116,18 +116,7 @@ impl<'a> Called<'a> {
 
     /// Finds a script by its path, as a step or an action of the repository names it.
     fn find_script(&self, script: Script<'_>, path: &str) -> Option<FileId> {
-        const OF_ACTION: &[&str] =
-            &["${{ github.action_path }}/", "$GITHUB_ACTION_PATH/", "${GITHUB_ACTION_PATH}/"];
-        const OF_ALL: &[&str] = &["${{ github.workspace }}/", "$GITHUB_WORKSPACE/", "${GITHUB_WORKSPACE}/"];
-        let behind = |starts: &[&str]| starts.iter().find_map(|start| path.strip_prefix(start));
-        let Some(rest) = behind(OF_ACTION) else {
-            return match behind(OF_ALL) {
-                Some(rest) => self.repository.files.find(rest),
-                None => self.find(script, path),
-            };
-        };
-        let folder = script.flow.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.repository.files.find(format!("{folder}/{rest}").trim_start_matches('/'))
+        own_scripts::named(&self.repository.files, script.flow, (script.job, script.step), path)
     }
 
     /// Finds a file by its path, as a step sees it.

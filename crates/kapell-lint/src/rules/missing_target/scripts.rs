@@ -129,10 +129,13 @@ fn all_paths(repository: &Repository) -> impl Iterator<Item = &str> {
     repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others())
 }
 
-/// Reads `./scripts/release.sh`, `bash scripts/release.sh`: a path in a folder of the repository.
+/// Programs that run the script which they are given first.
+const RUNNERS: &[&str] = &["bash", "sh", "node", "tsx", "ts-node", "python", "python3", "ruby", "php"];
+
+/// Reads `./scripts/release.sh`, `bash scripts/release.sh`, `npx tsx scripts/report.ts`: a path in a folder of the repository.
 fn script(command: &Command) -> Option<&str> {
-    let shell = matches!(command.program(), "bash" | "sh");
-    let word = command.inner().get(usize::from(shell))?;
+    let runner = RUNNERS.contains(&command.program());
+    let word = command.inner().get(usize::from(runner))?;
     let path = word.strip_prefix("./").unwrap_or(word);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let (folder, name) = path.rsplit_once('/')?;

@@ -60,8 +60,7 @@ fn unset(files: &Files, flow: &Flow, value: &Text) -> Option<(String, String, bo
         None => Some((id.to_owned(), output.to_owned(), false)),
         Some((step, facts)) => {
             let shell = step.shell.as_ref().is_none_or(|shell| matches!(&*shell.text, "bash" | "sh"));
-            let action = Some(&*files[flow.file].path);
-            let unset = || match of_script::alone(files, (&flow.model.jobs[0], step), facts, action) {
+            let unset = || match of_script::alone(files, flow, (&flow.model.jobs[0], step), facts) {
                 Some((script, facts)) => never_sets(&script, output, &facts),
                 None => never_sets(step.script(), output, facts),
             };
