@@ -1,5 +1,6 @@
 //! A step reports success without looking at it.
 
+mod claimed; // results of checks that people are told as constants
 mod concluded; // results of steps that may fail, which are always success
 mod started; // what a command only starts
 mod unwaited; // versions that were only asked for
@@ -41,6 +42,7 @@ const CLAIMS: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         started::check(flow, report);
+        claimed::check(&repository.github, flow, report);
         concluded::check(flow, report);
         unwaited::check(flow, report);
         for (at, job) in flow.jobs() {
