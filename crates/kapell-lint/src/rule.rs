@@ -85,7 +85,9 @@ impl Group {
                 Models { github: true, ..none }
             }
             // Agents and runbooks say how to take back what workflows do, and what is done after a failure.
-            Self::Gates | Self::Safety => Models { github: true, agents: true, ..none },
+            Self::Gates => Models { github: true, agents: true, ..none },
+            // Code makes things elsewhere as well.
+            Self::Safety => Models { github: true, agents: true, code: true, ..none },
             // Code makes agents and graphs of them as well.
             Self::AgentGraph => Models { agents: true, code: true, ..none },
             Self::AgentFlow => Models { agents: true, ..none },

@@ -25,6 +25,7 @@ mod check_fails_open;
 mod command_overlap;
 mod context_refetched;
 mod copies_collide;
+mod decided; // what a model's answer decides, which several rules ask
 mod delegation_cycle;
 mod delegation_depth;
 mod deliveries_clash;
@@ -278,13 +279,10 @@ static EACH_ALONE: &[&Rule] = &[
     &cancel_on_mutating::RULE,
     &matrix_extract::RULE,
     &escaped_fence::RULE,
-    &phase_without_consumer::RULE,
     &repeat_without_goal::RULE,
-    &result_in_template::RULE,
     &sequential_independent::RULE,
     &shallow_history::RULE,
     &masked_check::RULE,
-    &input_before_output::RULE,
     &cache_no_restore_keys::RULE,
     &unknown_key::RULE,
 ];

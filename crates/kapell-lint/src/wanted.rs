@@ -139,6 +139,8 @@ impl<'a> Parts<'a> {
     /// What instructs or configures an agent client.
     fn is_agent(self) -> bool {
         AGENT_FILES.contains(&self.name)
+            // What a repository says of itself at its top tells who brings the commands that it names.
+            || self.folders.is_empty() && self.name == "README.md"
             || match self.extension {
                 "md" | "mdc" => self.within(AGENT_DIRECTORIES),
                 // Dynamic workflows lie in a plugin's own folder.
@@ -202,7 +204,12 @@ mod tests {
         assert!(is_github(".github/workflows/ci.yml") && is_github("setup/action.yaml"));
         assert!(!is_github("docs/ci.yml"));
         assert!(is_agent("plugins/x/agents/a.md") && is_agent("CLAUDE.md") && is_agent(".claude/hooks/a.py"));
-        assert!(!is_agent("docs/guide.md") && !is_agent("src/main.py"));
+        assert!(
+            is_agent("README.md")
+                && !is_agent("src/README.md")
+                && !is_agent("docs/guide.md")
+                && !is_agent("src/main.py")
+        );
         assert!(
             is_agent(".claude/hooks/gate")
                 && is_agent("tools/hooks/gate")

@@ -6,8 +6,13 @@ use super::{syntax::Id, unit::Unit};
 /// `limit(() => ask(x))` after `const limit = pLimit(4)`. The words are in lower case. Comments and texts say nothing.
 #[must_use]
 pub fn guarded(unit: &Unit, within: &[Id], words: &[&str]) -> bool {
+    guarded_by(unit, within, &|text| words.iter().any(|word| text.contains(word)))
+}
+
+/// Like [`guarded`], with anything that tells whether a text in lower case speaks of a guard.
+#[must_use]
+pub fn guarded_by(unit: &Unit, within: &[Id], says: &dyn Fn(&str) -> bool) -> bool {
     let texts: Vec<String> = within.iter().map(|&id| code(unit, id)).collect();
-    let says = |text: &str| words.iter().any(|word| text.contains(word));
     if texts.iter().any(|text| says(text)) {
         return true;
     }

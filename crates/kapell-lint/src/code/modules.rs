@@ -184,12 +184,7 @@ const LIMITS: &[&str] = &["timeout", ".mount(", ".request =", ".send ="];
 /// Returns what made the object that a file exports under a name: `openai.AsyncOpenAI()`.
 fn made(unit: &Unit, part: &Part) -> Option<String> {
     let Part::Named(name) = part else { return None };
-    let value = match (unit.values(Id::ROOT, name), &**name) {
-        ([value], _) => *value,
-        ([], "default") => unit.default_export()?,
-        _ => return None,
-    };
-    let path = unit.path(value)?.text;
+    let path = unit.path(exported_value(unit, name)?)?.text;
     let library = path.ends_with("()") && !path.starts_with(['.', '~', '/']);
     let limited = || {
         let text = unit.whole();
@@ -246,11 +241,7 @@ impl<'a> Modules<'a> {
         if let Some(class) = other.class(object) {
             return Some((other, other.method(class, name)?));
         }
-        let value = match (other.values(Id::ROOT, object), object) {
-            ([value], _) => *value,
-            ([], "default") => other.default_export()?,
-            _ => return None,
-        };
+        let value = exported_value(other, object)?;
         if other.kind(value) == "object" {
             let inner =
                 |id: &Id| other.syntax.around(*id).nth(1) == Some(value) || other.syntax[*id].parent == value;
@@ -289,9 +280,26 @@ impl<'a> Modules<'a> {
         Some((other, other.method(other.class(class)?, name)?))
     }
 
+    /// Returns the only value that a name which a file imports has where it is defined.
+    #[must_use]
+    pub fn value(&self, unit: &Unit, name: &str) -> Option<(&'a Unit, Id)> {
+        let (other, part) = self.target(unit, name)?;
+        let Part::Named(name) = part else { return None };
+        Some((other, exported_value(other, name)?))
+    }
+
     fn target<'b>(&self, unit: &'b Unit, name: &str) -> Option<(&'a Unit, &'b Part)> {
         let (file, part) = unit.origin(name)?.target.as_ref()?;
         Some((self.by_file.get(file).copied()?, part))
+    }
+}
+
+/// Returns the only value of what a file exports under a name.
+fn exported_value(unit: &Unit, name: &str) -> Option<Id> {
+    match (unit.values(Id::ROOT, name), name) {
+        ([value], _) => Some(*value),
+        ([], "default") => unit.default_export(),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `argument-not-read`: a command names its arguments in a way that nothing fills in.
 
 mod counted; // from one, where they are counted from nought
+mod fixed; // values that stand there for good
 
 use std::sync::LazyLock;
 
@@ -326,13 +327,17 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File, from_zero: bool) 
         return;
     }
     let names: Vec<String> = words[last..].iter().map(|word| format!("`{word}`")).collect();
+    // What goes to one place, whatever is asked for, goes to the wrong one.
+    let fixed = fixed::flag(text, &words[last..]);
+    let stands = fixed.map_or(String::new(), |flag| format!(": `{flag}` stands there for good"));
     let message = format!(
-        "the hint promises {}, and the text reads no argument behind `{}`",
+        "the hint promises {}, and the text reads no argument behind `{}`{stands}",
         names.join(", "),
         form.written(last)
     );
     report
         .add(asset.file, hint.span, message)
+        .severity(if fixed.is_some() { Severity::High } else { RULE.severity })
         .hint(format!("read it as `{}`, or drop it from the hint", form.written(last + 1)))
         .done();
 }

@@ -3,6 +3,7 @@
 mod address;
 mod clients;
 mod started; // programs and shells
+mod tools; // functions that an agent has for its tools
 
 use std::collections::BTreeMap;
 
@@ -132,7 +133,8 @@ fn tell(unit: &Unit, transport: Transport, calls: &[Id], report: &mut Report<'_>
     if transport == Transport::Fetch {
         draft = draft.confidence(Confidence::Medium);
     }
-    if calls.iter().any(|&call| service::names_model_host(unit.text(call))) {
+    // While a tool waits, its agent does, whatever the agent itself is limited to.
+    if calls.iter().any(|&call| service::names_model_host(unit.text(call)) || tools::is_in_tool(unit, call)) {
         draft = draft.severity(Severity::High);
     }
     for &call in others {

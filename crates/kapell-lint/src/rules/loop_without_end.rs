@@ -1,6 +1,7 @@
 //! Loops around models, agents and services that nothing ends.
 
 mod again; // tries again for ever
+mod itself; // functions that call themselves for ever
 mod retrying; // decorators that try again for ever
 mod rounds; // agents that answer each other for ever
 mod teams; // agents that talk to each other for ever
@@ -63,6 +64,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         retrying::check(&methods, unit, report);
         rounds::check(&methods, unit, report);
         turns::check(unit, report);
+        itself::check(&methods, unit, report);
         teams::check(unit, report);
     }
 }

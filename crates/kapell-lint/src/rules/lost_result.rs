@@ -1,5 +1,6 @@
 //! Work that is started and whose result, or whose failure, nobody ever gets.
 
+mod averaged; // failures that an average leaves out
 mod called; // asynchronous functions that are called and not awaited
 mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
@@ -34,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         called::check(&methods, unit, report);
         each::check(&methods, unit, report);
         settled::check(&methods, unit, report);
+        averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);

@@ -312,8 +312,11 @@ fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
         // What is to be done whenever something happens is no loop.
         let standing = asset.kind == AssetKind::Memory && what.iter().any(|word| EVENTS.contains(word));
         let by_rank = RANKS.iter().any(|rank| lower.contains(rank));
+        // Few are done over, and what is wrong with one may be so for what the others did.
+        let over = lower.contains(" again with ") || lower.contains(" again for ");
         if standing
             || by_rank
+            || over
             || what.iter().any(|word| STEPWISE.iter().any(|stepwise| word.starts_with(stepwise)))
         {
             continue;

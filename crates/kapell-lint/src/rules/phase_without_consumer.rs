@@ -1,6 +1,7 @@
 //! `phase-without-consumer`: a step writes a file that nothing reads.
 
 mod costly; // what takes long, and is for nobody
+mod mistaken; // files that are read in place of what was written
 mod unhanded; // prompts that speak of what another agent found
 
 use std::sync::LazyLock;
@@ -253,6 +254,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };
             let message = format!("no later step reads `{}` of step {}", written.text, step.number);
+            let later =
+                steps.iter().position(|other| other.span == step.span).map_or(&[][..], |at| &steps[at + 1..]);
+            if let Some((other, read)) = mistaken::read_instead(repository, asset, later, written) {
+                let message = format!(
+                    "{message}, and step {} reads `{}`, which nothing writes",
+                    other.number, read.text
+                );
+                report
+                    .add(asset.file, read.span, message)
+                    .severity(Severity::High)
+                    .hint("give both the same name")
+                    .also(asset.file, written.span, "written here")
+                    .done();
+                continue;
+            }
             // What one session wrote it knows; what an agent found is lost.
             let severity = if step.hands_out() { Severity::Medium } else { RULE.severity };
             report

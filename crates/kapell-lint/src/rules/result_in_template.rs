@@ -1,5 +1,7 @@
 //! `result-in-template`: a report that a command has written says how its checks ended before they have run.
 
+mod never_run; // tests that nothing runs
+
 use kapell_spec::{claude::markdown::Fence, finding::Span, line};
 use kapell_view::audit::{AssetKind, Confidence};
 
@@ -72,6 +74,7 @@ const SHOWN: &[&str] = &[
 const TEXTS: &[&str] = &["", "md", "markdown", "text", "txt"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    never_run::check(repository, report);
     let kinds = [AssetKind::Command, AssetKind::Skill, AssetKind::Agent];
     for (_, asset) in
         repository.agents.iter().filter(|(_, asset)| asset.is_read() && kinds.contains(&asset.kind))

@@ -1,5 +1,6 @@
 //! As many calls at once as there happen to be items.
 
+mod bounds; // words of what bounds a fan-out
 mod fans;
 mod nested; // limits of functions that call themselves
 
@@ -7,8 +8,11 @@ use std::cell::Cell;
 
 use kapell_view::audit::{Confidence, Severity};
 
-use self::fans::{Fan, each};
 pub(super) use self::fans::{fanned, fans, gathers};
+use self::{
+    bounds::speaks_of_bound,
+    fans::{Fan, each},
+};
 use crate::{
     code::{
         Id, Service, Unit, guards,
@@ -33,29 +37,6 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Words of what bounds a fan-out, which may be made far from it. A file that has one is taken to know what it does.
-const BOUNDS: &[&str] = &[
-    "semaphore",
-    "limiter",
-    "p-limit",
-    "plimit",
-    "bottleneck",
-    "throttle",
-    "p-queue",
-    "pqueue",
-    "rate_limit",
-    "ratelimit",
-    "rate limit",
-    "max_parallel",
-    "maxparallel",
-    "poolexecutor",
-    "pool(",
-    "async-pool",
-    "asyncpool",
-    "promise-pool",
-    "promisepool",
-];
-
 /// Words of what bounds it right there.
 const NEAR: &[&str] = &["concurrency", "max_concurren", "maxconcurren", "chunk", "batch", "islice"];
 
@@ -64,7 +45,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         let text = repository.files[unit.file].lower();
         workers(unit, &methods, report);
-        let bounds = BOUNDS.iter().any(|word| text.contains(word));
+        let bounds = speaks_of_bound(text);
         if !bounds {
             sends(repository, unit, report);
         }
@@ -92,7 +73,7 @@ fn is_bounded(unit: &Unit, fan: &Fan) -> bool {
         within.extend(new);
         next += 1;
     }
-    guards::guarded(unit, &within, BOUNDS)
+    guards::guarded_by(unit, &within, &speaks_of_bound)
 }
 
 /// What makes something that bounds how many calls run at once.
@@ -167,7 +148,7 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
     let bounds = Cell::new(false);
     let seen = |other: &Unit| {
         let text = repository.files[other.file].lower();
-        bounds.set(bounds.get() || BOUNDS.iter().any(|word| text.contains(word)));
+        bounds.set(bounds.get() || speaks_of_bound(text));
     };
     let started = methods.started(unit, fan.body, 3, &seen);
     if let Some((at, agent)) = started.filter(|_| !bounds.get()) {
@@ -225,9 +206,7 @@ fn decorated_bound(repository: &Repository, unit: &Unit, body: Id) -> bool {
         });
         names.any(|name| {
             let target = unit.origin(name).and_then(|origin| origin.target.as_ref());
-            target.is_some_and(|(file, _)| {
-                BOUNDS.iter().any(|word| repository.files[*file].lower().contains(word))
-            })
+            target.is_some_and(|(file, _)| speaks_of_bound(repository.files[*file].lower()))
         })
     })
 }

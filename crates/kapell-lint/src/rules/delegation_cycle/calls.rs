@@ -1,4 +1,6 @@
-//! Functions of two files that call each other for as long as a model says so.
+//! Functions that call each other for as long as a model says so.
+
+use std::collections::BTreeMap;
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -8,28 +10,11 @@ use crate::{
         modules::Modules,
         service::{Methods, place_name},
     },
+    files::FileId,
     repository::Repository,
     rule::Report,
+    rules::decided::{conditions, counts, is_decided_by_model, is_waited_for},
 };
-
-/// Words of code that counts how deep it is, or what is left to be spent.
-const COUNTS: &[&str] = &[
-    "depth",
-    "level",
-    "limit",
-    "max",
-    "remaining",
-    "budget",
-    "attempt",
-    "hop",
-    "round",
-    "tries",
-    "quota",
-    "seen",
-    "visited",
-    "count",
-    "left",
-];
 
 /// A call that leads round a circle.
 struct Around<'a> {
@@ -39,23 +24,19 @@ struct Around<'a> {
     back: Id,
 }
 
-/// Tells of two functions of different files that wait for each other, where one calls the other because of what a model answered,
-/// and neither counts.
+/// Tells of two functions that wait for each other, where one calls the other because of what a model answered, and neither
+/// counts.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let units = &repository.code;
-    let leads_out = |unit: &&Unit| unit.origins().any(|(_, origin)| origin.target.is_some());
-    let mut leading = units.iter().filter(leads_out).peekable();
-    if leading.peek().is_none() {
-        return;
-    }
     let modules = Modules::new(units);
-    let found: Vec<Around<'_>> = leading.flat_map(|unit| circles(&modules, unit)).collect();
+    let found: Vec<Around<'_>> = units.iter().flat_map(|unit| circles(&modules, unit)).collect();
     if found.is_empty() {
         return;
     }
     let methods = Methods::new(units);
     for Around { unit, call, other, back } in found {
-        if !is_decided_by_model(&methods, unit, call) {
+        let apart = other.file != unit.file || asks_itself(&methods, other, back);
+        if !apart || !is_decided_by_model(&methods, unit, call) {
             continue;
         }
         let message = format!(
@@ -73,47 +54,56 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Finds the calls of a file that wait, under a condition, for a function of another file which waits for the one around the call.
+/// Finds the calls of a file that wait, under a condition, for a function which waits for the one around the call.
 fn circles<'a>(modules: &Modules<'a>, unit: &'a Unit) -> Vec<Around<'a>> {
-    let taken = |call: Id| unit.origin(unit.callee_name(call)).is_some_and(|origin| origin.target.is_some());
-    let calls = unit.calls().filter(|&call| unit.awaited(call) && taken(call));
-    let around = calls.filter_map(|call| {
+    let mut known: BTreeMap<(Id, FileId, Id), Option<Id>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for call in unit.calls() {
         let function = unit.function_of(call);
-        let chosen = unit.syntax.around(call).take_while(|&id| id != function);
-        let chosen = function != Id::ROOT && chosen.into_iter().any(|id| unit.kind(id) == "if_statement");
-        let (other, next) = modules.exported(unit, call).filter(|_| chosen)?;
-        if other.file == unit.file || counts(unit, function) || counts(other, next) {
-            return None;
+        if function == Id::ROOT || !is_waited_for(unit, call) {
+            continue;
         }
-        let leads_back = |back: &Id| {
-            let own = modules.exported(other, *back);
-            other.awaited(*back) && own.is_some_and(|(found, id)| found.file == unit.file && id == function)
+        let Some((other, next)) = named(modules, unit, call) else { continue };
+        if other.file == unit.file && next == function {
+            continue;
+        }
+        let way_back = || back(modules, (unit, function), (other, next));
+        let Some(back) = *known.entry((function, other.file, next)).or_insert_with(way_back) else {
+            continue;
         };
-        let back = other.calls_in(next).find(leads_back)?;
-        Some(Around { unit, call, other, back })
-    });
-    around.collect()
+        let counted = || counts(unit, function) || counts(other, next);
+        if !conditions(unit, call).is_empty() && !counted() {
+            found.push(Around { unit, call, other, back });
+        }
+    }
+    found
 }
 
-/// Tells whether a function counts how deep it is, or what is left.
-fn counts(unit: &Unit, function: Id) -> bool {
-    let text = unit.text(function).to_ascii_lowercase();
-    let text = text.replace("max_tokens", "").replace("maxtokens", "").replace("max_output_tokens", "");
-    COUNTS.iter().any(|word| text.contains(word))
+/// Finds where a function waits for another one.
+fn back<'a>(
+    modules: &Modules<'a>,
+    (unit, function): (&Unit, Id),
+    (other, next): (&'a Unit, Id),
+) -> Option<Id> {
+    let mut own = other.calls_in(next).filter(|&id| other.function_of(id) == next);
+    own.find(|&id| {
+        is_waited_for(other, id)
+            && named(modules, other, id).is_some_and(|(found, id)| found.file == unit.file && id == function)
+    })
 }
 
-/// Tells whether the condition of a branch around a call reads what a model answered in this function.
-fn is_decided_by_model(methods: &Methods<'_>, unit: &Unit, call: Id) -> bool {
-    let function = unit.function_of(call);
-    let around = unit.syntax.around(call).take_while(|&id| id != function);
-    let branches = around.filter(|&id| unit.kind(id) == "if_statement");
-    let conditions = branches.filter_map(|branch| unit.syntax.child(branch, "condition"));
-    conditions.into_iter().any(|condition| {
-        let within = std::iter::once(condition).chain(unit.syntax.below(condition));
-        within.filter(|&id| unit.kind(id) == "identifier").any(|id| {
-            unit.values(id, unit.text(id)).iter().any(|&value| {
-                matches!(methods.reached(unit, value), Some((_, Service::Model | Service::Agent)))
-            })
-        })
+/// Finds the function that a call names plainly: one of its file, or one that it imports.
+fn named<'a>(modules: &Modules<'a>, unit: &'a Unit, call: Id) -> Option<(&'a Unit, Id)> {
+    let callee = unit.callee(call).filter(|&callee| unit.kind(callee) == "identifier")?;
+    let own = unit.function(unit.text(callee)).filter(|&function| !unit.is_method(function));
+    own.map(|function| (unit, function)).or_else(|| modules.exported(unit, call))
+}
+
+/// Tells whether the function around a call asks a model or an agent by another call than this one.
+fn asks_itself(methods: &Methods<'_>, unit: &Unit, back: Id) -> bool {
+    let function = unit.function_of(back);
+    let others = unit.calls_in(function).filter(|&call| !unit.syntax.holds(call, back));
+    others.into_iter().any(|call| {
+        matches!(methods.reached(unit, call), Some((reached, Service::Model | Service::Agent)) if reached == call)
     })
 }

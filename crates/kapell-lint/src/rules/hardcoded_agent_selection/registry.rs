@@ -1,11 +1,12 @@
 //! Tables of agents, and names of theirs that other files spell out.
 
 mod composed; // keys that are names of constants
+mod enrolled; // tables that a function fills with what it is handed
 mod kept; // names that an object keeps until they are looked up
 
 use std::collections::BTreeSet;
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, suggest};
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
@@ -178,11 +179,13 @@ fn mapped(unit: &Unit, map: Id) -> Vec<&str> {
 
 /// Returns the keys of an object that are texts or names.
 fn keyed(unit: &Unit, object: Id) -> Vec<&str> {
-    let pairs = unit.syntax.children(object).filter(|&id| unit.kind(id) == "pair");
-    let keys = pairs.filter_map(|pair| unit.syntax.child(pair, "key"));
-    keys.filter(|&key| matches!(unit.kind(key), "string" | "property_identifier"))
-        .map(|key| bare(unit.text(key)))
-        .collect()
+    let keys = unit.syntax.children(object).filter_map(|part| match unit.kind(part) {
+        "pair" => unit.syntax.child(part, "key"),
+        "shorthand_property_identifier" => Some(part),
+        _ => None,
+    });
+    let named = ["string", "property_identifier", "shorthand_property_identifier"];
+    keys.filter(|&key| named.contains(&unit.kind(key))).map(|key| bare(unit.text(key))).collect()
 }
 
 /// Returns the names of what is listed: `Agent("billing", ...)`, `Agent(name="billing")`, `{ name: "billing" }`.
@@ -207,16 +210,18 @@ fn named(unit: &Unit, list: Id) -> Vec<&str> {
 
 /// Names that are handed to a function of the table's file which looks them up there, and that the table has not.
 pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
+    let modules = Modules::new(&repository.code);
     let tables = tables(repository);
-    let [table] = &tables[..] else { return };
-    if !is_whole(repository, table) {
-        return;
-    }
+    let enrolled = if tables.is_empty() { enrolled::only(repository, &modules) } else { None };
+    let table = match (&tables[..], &enrolled) {
+        ([table], _) if is_whole(repository, table) => table,
+        ([], Some(table)) => table,
+        _ => return,
+    };
     let checked = is_checked(repository, table);
     if !checked {
         kept::check(repository, table, report);
     }
-    let modules = Modules::new(&repository.code);
     for unit in repository.code.iter().filter(|_| !checked) {
         asked_by_key(unit, table, report);
         asked_by_member(unit, table, report);
@@ -390,10 +395,14 @@ fn asked_by_member(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
 /// Tells of a name that the table does not have.
 fn tell(table: &Table<'_>, name: &str, what: &str, (file, span): (FileId, Span), report: &mut Report<'_>) {
     let message = format!("`{}` has no agent `{name}`: {what} fails when it is reached", table.name);
+    let hint = match suggest::mistyped(name, table.keys.iter().copied(), kept::SLIPS) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("name one that is there: {}", table.keys.join(", ")),
+    };
     report
         .add(file, span, message)
         .severity(Severity::High)
-        .hint(format!("name one that is there: {}", table.keys.join(", ")))
+        .hint(hint)
         .also(table.unit.file, table.unit.span(table.at), "the table")
         .done();
 }
@@ -442,10 +451,13 @@ fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
         unit.syntax.children(object).filter(|&id| !matches!(unit.kind(id), "{" | "}" | "," | "comment"));
     let plain = |id: Id| {
         let key = unit.syntax.child(id, "key");
-        unit.kind(id) == "pair"
-            && key.is_some_and(|key| {
-                matches!(unit.kind(key), "string" | "property_identifier") && is_name(&bare(unit.text(key)))
-            })
+        let short = unit.kind(id) == "shorthand_property_identifier";
+        short && is_name(&unit.text(id))
+            || unit.kind(id) == "pair"
+                && key.is_some_and(|key| {
+                    matches!(unit.kind(key), "string" | "property_identifier")
+                        && is_name(&bare(unit.text(key)))
+                })
     };
     let all = parts.into_iter().all(plain);
     all && !repository.code.iter().any(|unit| grows(table.name, unit.whole()))

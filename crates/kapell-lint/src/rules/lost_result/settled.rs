@@ -155,7 +155,7 @@ fn is_body(unit: &Unit, id: Id) -> bool {
 }
 
 /// Tells whether a result is only counted: `len(results)`, `results.length`.
-fn is_counted(unit: &Unit, id: Id) -> bool {
+pub(super) fn is_counted(unit: &Unit, id: Id) -> bool {
     let parent = unit.syntax[id].parent;
     match unit.kind(parent) {
         "argument_list" => unit.callee_name(unit.syntax[parent].parent) == "len",
@@ -165,7 +165,7 @@ fn is_counted(unit: &Unit, id: Id) -> bool {
 }
 
 /// Tells whether what runs for each item sees to its failures itself, or cannot be seen.
-fn sees_to_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
+pub(super) fn sees_to_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
     let handles = |unit: &Unit, id: Id| {
         let text = unit.text(id);
         let decorated = unit.kind(unit.syntax[id].parent) == "decorated_definition";
@@ -193,6 +193,10 @@ fn outermost(unit: &Unit, body: Id) -> Option<Id> {
         }
         "arrow_function" | "lambda" => outermost(unit, unit.syntax.child(body, "body")?),
         "call" if RUNNERS.contains(&unit.callee_name(body)) => {
+            outermost(unit, unit.args(body).first()?.value)
+        }
+        // `limit(() => send(user))`
+        "call_expression" if unit.callee_name(body).to_ascii_lowercase().ends_with("limit") => {
             outermost(unit, unit.args(body).first()?.value)
         }
         "call" | "call_expression" => Some(body),

@@ -4,6 +4,7 @@
 use kapell_spec::{
     claude::{
         definition::Named,
+        markdown::Mark,
         reference::{Names, Strength},
         steps::is_parallel,
     },
@@ -112,9 +113,7 @@ fn write_back(repository: &Repository, report: &mut Report<'_>, asset: &Asset) -
         let Resolved::Found(id) = repository.agents.resolve(asset, reference) else { continue };
         let agent = &repository.agents[id];
         let file = &repository.files[agent.file];
-        if APART.iter().any(|word| file.lower().contains(word))
-            || !BACK.iter().any(|word| file.lower().contains(word))
-        {
+        if APART.iter().any(|word| file.lower().contains(word)) || !writes_back(file.lower()) {
             continue;
         }
         let body = agent.definition.body as usize;
@@ -138,12 +137,28 @@ fn write_back(repository: &Repository, report: &mut Report<'_>, asset: &Asset) -
 const BACK: &[&str] =
     &["whole file back", "writes it back", "write it back", "writes the file back", "write the file back"];
 
+/// Tells whether a text in small letters may have a file written anew that was read: by such words, or ``writes `path` back``.
+fn writes_back(lower: &str) -> bool {
+    BACK.iter().any(|words| lower.contains(words)) || lower.contains("` back")
+}
+
+/// Finds the one file that a sentence has written back.
+fn path_back<'a>(asset: &'a Asset, text: &str, span: Span, lower: &str) -> Option<&'a Mark> {
+    let is_back = |mark: &&Mark| {
+        let after = text[mark.span.end as usize..].trim_start_matches('`');
+        let before = text[..mark.span.start as usize].trim_end_matches('`').trim_end();
+        let verb = before.rsplit([' ', '\n']).next().unwrap_or_default();
+        after.starts_with(" back") && matches!(verb, "write" | "writes" | "save" | "saves" | "put" | "puts")
+    };
+    let mut all = marks(asset, span).filter(|mark| is_one_file(&mark.text));
+    if BACK.iter().any(|words| lower.contains(words)) { all.next() } else { all.find(is_back) }
+}
+
 /// Finds the one file that a sentence has whoever reads it write back whole.
 fn back(asset: &Asset, text: &str, span: Span) -> Option<Named> {
     let lower = text.get(span.range())?.to_ascii_lowercase();
     let denied = ["not ", "n't", "never", "only the", "instead"].iter().any(|word| lower.contains(word));
-    let whole = BACK.iter().any(|words| lower.contains(words));
-    let path = marks(asset, span).find(|mark| is_one_file(&mark.text)).filter(|_| whole && !denied)?;
+    let path = path_back(asset, text, span, &lower).filter(|_| !denied)?;
     Some(Named { text: path.text.clone(), span: path.span })
 }
 
@@ -229,8 +244,8 @@ fn sentences(text: &str, from: usize, to: usize) -> Vec<Span> {
 /// Finds the one file that a sentence has each write whole.
 fn written_whole(asset: &Asset, text: &str, span: Span) -> Option<Named> {
     let lower = text.get(span.range())?.to_ascii_lowercase();
-    let path = marks(asset, span).find(|mark| is_one_file(&mark.text))?;
-    let whole = BACK.iter().any(|words| lower.contains(words));
+    let back = path_back(asset, text, span, &lower);
+    let path = back.or_else(|| marks(asset, span).find(|mark| is_one_file(&mark.text)))?;
     let before = text.get(span.start as usize..path.span.start as usize)?.to_ascii_lowercase();
     let words: Vec<&str> =
         before.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -238,11 +253,12 @@ fn written_whole(asset: &Asset, text: &str, span: Span) -> Option<Named> {
         && words.last().is_some_and(|last| matches!(*last, "to" | "into" | "as"));
     let denied = ["not ", "n't", "never", "only the", "instead"].iter().any(|word| lower.contains(word));
     let partly = PARTLY.iter().any(|word| lower.contains(word));
-    (!denied && (whole || puts && !partly)).then(|| Named { text: path.text.clone(), span: path.span })
+    (!denied && (back.is_some() || puts && !partly))
+        .then(|| Named { text: path.text.clone(), span: path.span })
 }
 
 /// Returns what stands between marks in a part of a text.
-fn marks(asset: &Asset, span: Span) -> impl Iterator<Item = &kapell_spec::claude::markdown::Mark> {
+fn marks(asset: &Asset, span: Span) -> impl Iterator<Item = &Mark> {
     let within = move |mark: &Span| span.start <= mark.start && mark.end <= span.end;
     asset.definition.document.marks.iter().filter(move |mark| mark.code && within(&mark.span))
 }

@@ -50,7 +50,7 @@ fn clash(
         let Some((_, Some(runs))) = graph.nodes.get(name) else { continue };
         let own = graph.unit.function(graph.unit.text(*runs)).map(|function| (graph.unit, function));
         let Some((unit, function)) = own.or_else(|| modules.function(graph.unit, *runs)) else { continue };
-        for (key, at) in returned(unit, function) {
+        for (key, at) in returned(modules, unit, function, HOPS) {
             let Some((first, (first_unit, first_at))) = set.get(&key).filter(|(first, _)| *first != name)
             else {
                 set.entry(key).or_insert((name, (unit, at)));
@@ -73,20 +73,51 @@ fn clash(
     }
 }
 
-/// Returns the keys that a function answers with, and where: those of all dictionaries that it returns.
-fn returned(unit: &Unit, function: Id) -> Vec<(String, Id)> {
+/// How many functions are followed that answer what another one does.
+const HOPS: u32 = 2;
+
+/// Returns the keys that a function answers with, and where: those of all dictionaries that it returns, or that a function
+/// does whose answer it returns.
+fn returned(modules: &Modules<'_>, unit: &Unit, function: Id, hops: u32) -> Vec<(String, Id)> {
     let own = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function);
     let back = own.filter(|&id| unit.kind(id) == "return_statement");
-    let dictionaries = back.filter_map(|back| unit.syntax.children(back).nth(1));
-    let pairs = dictionaries.filter(|&id| unit.kind(id) == "dictionary").flat_map(|id| {
-        unit.syntax.children(id).filter(|&pair| unit.kind(pair) == "pair").collect::<Vec<_>>()
-    });
-    pairs
-        .filter_map(|pair| {
-            let key = unit.syntax.child(pair, "key").filter(|&key| unit.kind(key) == "string")?;
-            Some((unit.text(key).trim_matches(['"', '\'']).to_owned(), key))
-        })
+    let answers = back.filter_map(|back| unit.value(unit.syntax.children(back).nth(1)?));
+    let mut found = Vec::new();
+    for answer in answers {
+        let answer =
+            if unit.kind(answer) == "await" { unit.syntax.children(answer).nth(1) } else { Some(answer) };
+        let Some(answer) = answer else { continue };
+        match unit.kind(answer) {
+            "dictionary" => found.extend(keys_of(unit, answer)),
+            "call" => found.extend(of_helper(modules, unit, answer, hops)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Returns the keys of a dictionary, and where they stand.
+fn keys_of(unit: &Unit, dictionary: Id) -> Vec<(String, Id)> {
+    let pairs = unit.syntax.children(dictionary).filter(|&pair| unit.kind(pair) == "pair");
+    let keys = pairs.filter_map(|pair| unit.syntax.child(pair, "key"));
+    keys.filter(|&key| unit.kind(key) == "string")
+        .map(|key| (unit.text(key).trim_matches(['"', '\'']).to_owned(), key))
         .collect()
+}
+
+/// Returns the keys that every answer of a function of this file, or of another one, to a call has: all of them where the call
+/// stands.
+fn of_helper(modules: &Modules<'_>, unit: &Unit, call: Id, hops: u32) -> Vec<(String, Id)> {
+    let Some(hops) = hops.checked_sub(1) else { return Vec::new() };
+    let own = || Some((unit, unit.called(call).filter(|&other| !unit.syntax.holds(other, call))?));
+    let Some((other, helper)) = own().or_else(|| modules.exported(unit, call)) else { return Vec::new() };
+    let within = other.syntax.below(helper).filter(|&id| other.function_of(id) == helper);
+    let answers = within.filter(|&id| other.kind(id) == "return_statement").count();
+    let mut keys: BTreeMap<String, usize> = BTreeMap::new();
+    for (key, _) in returned(modules, other, helper, hops) {
+        *keys.entry(key).or_default() += 1;
+    }
+    keys.into_iter().filter(|(_, times)| *times == answers).map(|(key, _)| (key, call)).collect()
 }
 
 /// Returns the keys of a graph's state that have no reducer.

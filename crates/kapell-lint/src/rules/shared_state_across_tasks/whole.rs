@@ -74,13 +74,23 @@ pub(super) fn rewritten<'a>(
 /// Returns what a call does with a file: by itself, or by a function of this file or another one.
 fn done<'a>(modules: &Modules<'a>, unit: &'a Unit, function: Id, call: Id, writes: bool) -> Option<Done<'a>> {
     if let Some((named, yields)) = direct(unit, function, call, writes) {
-        return Some(Done { call, named, kept: "", yields: yields && unit.awaited(call) });
+        return Some(Done { call, named, kept: "", yields: yields && is_waited_for(unit, call) });
     }
     let own = || Some((unit, unit.called(call).filter(|&other| other != function)?));
     let (other, helper) = own().or_else(|| modules.exported(unit, call))?;
     let mut inner = other.calls_in(helper).filter(|&id| other.function_of(id) == helper);
     let (named, yields) = inner.find_map(|inner| direct(other, helper, inner, writes))?;
-    Some(Done { call, named, kept: "", yields: yields && unit.awaited(call) })
+    Some(Done { call, named, kept: "", yields: yields && is_waited_for(unit, call) })
+}
+
+/// Tells whether a task waits for a call: by an `await`, or where it enters what the call makes by `async with`.
+fn is_waited_for(unit: &Unit, call: Id) -> bool {
+    let entered = || {
+        let item = unit.syntax.around(call).take(2).find(|&id| unit.kind(id) == "with_item");
+        let with = item.and_then(|item| unit.syntax.around(item).nth(1));
+        with.is_some_and(|with| unit.syntax.children(with).any(|id| unit.kind(id) == "async"))
+    };
+    unit.awaited(call) || entered()
 }
 
 /// Returns what a call does with a file that an object keeps, which all tasks are given: `board.read()`.
@@ -98,7 +108,12 @@ fn of_object<'a>(
     let (other, helper) = own().or_else(|| modules.method_of(unit, class, unit.callee_name(call)))?;
     let mut inner = other.calls_in(helper).filter(|&id| other.function_of(id) == helper);
     let (kept, yields) = inner.find_map(|inner| kept(other, inner, writes))?;
-    Some(Done { call, named: (other.file, unit.text(object)), kept, yields: yields && unit.awaited(call) })
+    Some(Done {
+        call,
+        named: (other.file, unit.text(object)),
+        kept,
+        yields: yields && is_waited_for(unit, call),
+    })
 }
 
 /// Returns the file of its object that a call reads or writes whole, as it is called there.

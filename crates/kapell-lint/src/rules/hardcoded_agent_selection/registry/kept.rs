@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// By how many letters such a text may differ from the name that it was to be; what differs more may be meant for somebody else.
-const SLIPS: usize = 2;
+pub(super) const SLIPS: usize = 2;
 
 /// Tells of texts that are set to a property by which the table is asked somewhere, `AGENTS[session.agent]`, and that are nearly one
 /// of its names and yet none: whatever stands in for what is not found hides it.

@@ -1,0 +1,95 @@
+//! Files that have to be there before those who write them are started.
+
+use kapell_spec::{finding::Span, line};
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{agents::Asset, repository::Repository, rule::Report};
+
+/// Words of a text that goes on only where all of them are there.
+const GATES: &[&str] =
+    &["do not continue", "don't continue", "do not proceed", "don't proceed", "stop if", "stop when", "before continuing"];
+
+/// How many such files make it certain that they are not those of a run before.
+const FILES_MIN: usize = 2;
+
+/// Tells of a list of files, `Verify all expected report files exist:`, without which a text does not go on, and that only agents write
+/// which it starts further below.
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
+    let file = &repository.files[asset.file];
+    let lower = file.lower();
+    if !GATES.iter().any(|words| lower.contains(words)) {
+        return;
+    }
+    let body = asset.definition.body as usize;
+    let asks = lower.get(body..).unwrap_or_default().match_indices("exist").map(|(at, _)| body + at);
+    for at in asks {
+        let head = line::around(lower, at);
+        let verb = ["verify", "check", "ensure", "make sure", "confirm"].iter().any(|verb| head.contains(verb));
+        if !verb || !head.trim_end().ends_with(':') {
+            continue;
+        }
+        let start = line::start(lower, at);
+        let (files, end) = listed(&file.text, start + head.len());
+        // What is asked for stands in a gate.
+        let gate = lower.get(end..).unwrap_or_default().lines().take(2).any(|line| {
+            GATES.iter().any(|words| line.contains(words)) && ["missing", "exist"].iter().any(|word| line.contains(word))
+        });
+        let late: Vec<(&str, &Asset)> = files
+            .iter()
+            .filter(|_| gate)
+            .filter_map(|path| Some((*path, writer(repository, path)?)))
+            .filter(|(_, agent)| file.text.find(&*agent.name).is_some_and(|named| named >= end))
+            .collect();
+        let [(path, agent), .., ] = late[..] else { continue };
+        if late.len() < FILES_MIN {
+            continue;
+        }
+        let message = format!(
+            "`{path}` and {} more have to be there before `{}` and the others that write them are started",
+            late.len() - 1,
+            agent.name
+        );
+        report
+            .add(asset.file, Span::new(start, start + head.trim_end().len()), message)
+            .severity(Severity::High)
+            .confidence(Confidence::High)
+            .also(agent.file, agent.head(), "it alone writes the first of them")
+            .hint("ask for them when those who write them have ended")
+            .done();
+        return;
+    }
+}
+
+/// Returns the paths of a list that begins behind a line, and where it ends.
+fn listed(text: &str, from: usize) -> (Vec<&str>, usize) {
+    let (mut paths, mut end) = (Vec::new(), from);
+    for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
+        let plain = line.trim();
+        let Some(item) = plain.strip_prefix(['-', '*']) else {
+            if plain.is_empty() {
+                end += line.len();
+                continue;
+            }
+            break;
+        };
+        let path = item.split_whitespace().next().unwrap_or_default().trim_matches('`');
+        if path.contains('/') && path.contains('.') && !path.contains(['[', '<', '{', '*']) {
+            paths.push(path);
+        }
+        end += line.len();
+    }
+    (paths, end)
+}
+
+/// Finds the one agent whose text has it write a file: ``Write only `path` ``.
+fn writer<'a>(repository: &'a Repository, path: &str) -> Option<&'a Asset> {
+    let orders = ["Write only", "Write", "write", "Save to", "save to"].map(|verb| format!("{verb} `{path}`"));
+    let agents = repository.agents.of(AssetKind::Agent).map(|(_, agent)| agent);
+    let mut writing = agents.filter(|agent| {
+        let text = &repository.files[agent.file].text;
+        orders.iter().any(|order| text.contains(&**order))
+    });
+    let first = writing.next()?;
+    // Copies of it for other clients are called alike.
+    writing.all(|other| other.name == first.name).then_some(first)
+}

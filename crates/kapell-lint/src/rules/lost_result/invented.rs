@@ -1,0 +1,92 @@
+//! Answers that are made up where what should have brought them failed.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    code::{
+        Id, Language, Unit, service, unit::FUNCTIONS,
+    },
+    rule::Report,
+    rules::names::words,
+};
+
+/// First words of names of functions that bring something from elsewhere, or do something there.
+const BRINGS: &[&str] =
+    &["retrieve", "search", "fetch", "lookup", "query", "scrape", "browse", "execute", "run", "call", "read", "get"];
+
+/// Words of a text which says that something was done.
+const SAYS: &[&str] =
+    &["retrieved", "results for", "result for", "found", "executed", "completed", "success", "searched", "fetched", "information about"];
+
+/// Words of a text which says that something was not.
+const DENIES: &[&str] = &[
+    "not ", "no ", "fail", "error", "unable", "could", "cannot", "can't", "unavailable", "sorry", "n't", "missing",
+    "skipped", "without",
+];
+
+/// Tells of functions that answer what a call brings, and, where that fails, say of what they were asked that it was done.
+pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
+    for attempt in unit.syntax.of_kind(&["try_statement"]) {
+        let function = unit.function_of(attempt);
+        if !brings(unit, function) || !answers_with_call(unit, attempt, function) {
+            continue;
+        }
+        let Some(text) = made_up(unit, attempt, function) else { continue };
+        let message = format!(
+            "this text{} says that it was done where the call before has failed: whoever asked takes it for an answer",
+            service::place_name(unit, text),
+        );
+        report
+            .add(unit.file, unit.span(text), message)
+            .severity(Severity::High)
+            .confidence(Confidence::Medium)
+            .hint("raise, or answer that nothing was found and why")
+            .also(unit.file, unit.span(attempt), "this fails unseen")
+            .done();
+    }
+}
+
+/// Tells whether a function is named for bringing something.
+fn brings(unit: &Unit, function: Id) -> bool {
+    let bound = unit.syntax[function].parent;
+    let given = || unit.syntax.child(bound, "name").filter(|_| unit.kind(bound) == "variable_declarator");
+    let name = unit.syntax.child(function, "name").or_else(given).map_or("", |name| unit.text(name));
+    let first = words(name).into_iter().find(|word| !word.is_empty());
+    FUNCTIONS.contains(&unit.kind(function)) && first.is_some_and(|first| BRINGS.contains(&&*first))
+}
+
+/// Tells whether a `try` answers at once with what a call brings, and handles a failure by nothing.
+fn answers_with_call(unit: &Unit, attempt: Id, function: Id) -> bool {
+    let Some(body) = unit.syntax.child(attempt, "body") else { return false };
+    let own = |id: &Id| unit.function_of(*id) == function;
+    let mut back = unit.syntax.below(body).filter(|&id| unit.kind(id) == "return_statement").filter(own);
+    let answers = back.any(|back| unit.calls_in(back).next().is_some());
+    let handlers =
+        unit.syntax.children(attempt).filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    let leaves = ["return_statement", "raise_statement", "throw_statement", "assignment", "assignment_expression"];
+    let mut handlers = handlers.peekable();
+    answers
+        && handlers.peek().is_some()
+        && handlers.all(|handler| !unit.syntax.below(handler).any(|id| leaves.contains(&unit.kind(id))))
+}
+
+/// Finds the text behind a `try` that a function answers with, made of what it was given, and which says that it was done.
+fn made_up(unit: &Unit, attempt: Id, function: Id) -> Option<Id> {
+    let end = unit.syntax.end(attempt);
+    let mut back = unit.syntax.below(function).filter(|&id| {
+        id >= end && unit.kind(id) == "return_statement" && unit.function_of(id) == function
+    });
+    let text = back.next().and_then(|back| unit.syntax.children(back).nth(1))?;
+    let kind = if unit.language == Language::Python { "string" } else { "template_string" };
+    let parameters = unit.syntax.child(function, "parameters")?;
+    let given: Vec<&str> = unit
+        .syntax
+        .below(parameters)
+        .filter(|&id| unit.kind(id) == "identifier")
+        .map(|id| unit.text(id))
+        .collect();
+    let named = unit.syntax.below(text).any(|id| unit.kind(id) == "identifier" && given.contains(&unit.text(id)));
+    let lower = unit.text(text).to_ascii_lowercase();
+    let says = SAYS.iter().any(|word| lower.contains(word)) && !DENIES.iter().any(|word| lower.contains(word));
+    (unit.kind(text) == kind && named && says && back.next().is_none()).then_some(text)
+}
