@@ -1,5 +1,7 @@
 //! `input-before-output`: a step hands over a file that only a later step makes.
 
+mod required; // files that have to be there before those who write them are started
+
 use kapell_spec::{
     claude::{definition::Named, steps::Step},
     line, suggest,
@@ -29,6 +31,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         misnamed(repository, report, asset);
+        required::check(repository, report, asset);
         let text = &repository.files[asset.file].text;
         for (at, step) in asset.flow.steps.iter().enumerate() {
             for read in &step.reads {
@@ -92,7 +95,7 @@ fn misnamed(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
 
 /// Tells whether two files have the same place in a row: one folder, one ending, and the same number before their names, or
 /// names that differ by a slip.
-fn is_same_place(one: &str, other: &str) -> bool {
+pub(super) fn is_same_place(one: &str, other: &str) -> bool {
     fn parts(path: &str) -> Option<(&str, &str, &str)> {
         let (folder, name) = path.rsplit_once('/')?;
         let (stem, ending) = name.rsplit_once('.')?;

@@ -4,6 +4,7 @@ mod averaged; // failures that an average leaves out
 mod called; // asynchronous functions that are called and not awaited
 mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
+mod invented; // answers that are made up
 mod settled; // failures that are gathered, and that nobody looks at
 mod task; // tasks that nobody keeps
 
@@ -34,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         called::check(&methods, unit, report);
         each::check(&methods, unit, report);
+        invented::check(unit, report);
         settled::check(&methods, unit, report);
         averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);

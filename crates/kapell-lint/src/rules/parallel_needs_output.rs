@@ -1,6 +1,7 @@
 //! `parallel-needs-output`: a step runs in parallel with the one whose output it reads.
 
 mod each; // what each of several agents does to one file, or to the branch
+mod mended; // files that several agents mend
 
 use kapell_spec::{
     claude::steps::{Step, is_parallel},
@@ -75,6 +76,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
         each::check(repository, report, asset);
+        mended::check(repository, report, asset);
         tell_handed(report, asset, &repository.files[asset.file].text, &told);
     }
 }

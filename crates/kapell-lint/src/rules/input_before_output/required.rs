@@ -6,8 +6,15 @@ use kapell_view::audit::{AssetKind, Confidence, Severity};
 use crate::{agents::Asset, repository::Repository, rule::Report};
 
 /// Words of a text that goes on only where all of them are there.
-const GATES: &[&str] =
-    &["do not continue", "don't continue", "do not proceed", "don't proceed", "stop if", "stop when", "before continuing"];
+const GATES: &[&str] = &[
+    "do not continue",
+    "don't continue",
+    "do not proceed",
+    "don't proceed",
+    "stop if",
+    "stop when",
+    "before continuing",
+];
 
 /// How many such files make it certain that they are not those of a run before.
 const FILES_MIN: usize = 2;
@@ -24,23 +31,20 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
     let asks = lower.get(body..).unwrap_or_default().match_indices("exist").map(|(at, _)| body + at);
     for at in asks {
         let head = line::around(lower, at);
-        let verb = ["verify", "check", "ensure", "make sure", "confirm"].iter().any(|verb| head.contains(verb));
+        let verb =
+            ["verify", "check", "ensure", "make sure", "confirm"].iter().any(|verb| head.contains(verb));
         if !verb || !head.trim_end().ends_with(':') {
             continue;
         }
         let start = line::start(lower, at);
         let (files, end) = listed(&file.text, start + head.len());
-        // What is asked for stands in a gate.
-        let gate = lower.get(end..).unwrap_or_default().lines().take(2).any(|line| {
-            GATES.iter().any(|words| line.contains(words)) && ["missing", "exist"].iter().any(|word| line.contains(word))
-        });
+        let Some(gate) = gate_end(lower, end) else { continue };
         let late: Vec<(&str, &Asset)> = files
             .iter()
-            .filter(|_| gate)
             .filter_map(|path| Some((*path, writer(repository, path)?)))
-            .filter(|(_, agent)| file.text.find(&*agent.name).is_some_and(|named| named >= end))
+            .filter(|(_, agent)| file.text.find(&*agent.name).is_some_and(|named| named >= gate))
             .collect();
-        let [(path, agent), .., ] = late[..] else { continue };
+        let Some((path, agent)) = late.first() else { continue };
         if late.len() < FILES_MIN {
             continue;
         }
@@ -58,6 +62,16 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
             .done();
         return;
     }
+}
+
+/// Returns where the line ends, next behind a list or after one more, that goes on only where nothing of the list is missing.
+fn gate_end(lower: &str, from: usize) -> Option<usize> {
+    let mut end = from;
+    lower.get(from..)?.split_inclusive('\n').take(2).find_map(|line| {
+        end += line.len();
+        let gate = GATES.iter().any(|words| line.contains(words));
+        (gate && ["missing", "exist"].iter().any(|word| line.contains(word))).then_some(end)
+    })
 }
 
 /// Returns the paths of a list that begins behind a line, and where it ends.
@@ -83,7 +97,8 @@ fn listed(text: &str, from: usize) -> (Vec<&str>, usize) {
 
 /// Finds the one agent whose text has it write a file: ``Write only `path` ``.
 fn writer<'a>(repository: &'a Repository, path: &str) -> Option<&'a Asset> {
-    let orders = ["Write only", "Write", "write", "Save to", "save to"].map(|verb| format!("{verb} `{path}`"));
+    let orders =
+        ["Write only", "Write", "write", "Save to", "save to"].map(|verb| format!("{verb} `{path}`"));
     let agents = repository.agents.of(AssetKind::Agent).map(|(_, agent)| agent);
     let mut writing = agents.filter(|agent| {
         let text = &repository.files[agent.file].text;

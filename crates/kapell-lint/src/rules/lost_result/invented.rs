@@ -3,25 +3,47 @@
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{
-        Id, Language, Unit, service, unit::FUNCTIONS,
-    },
+    code::{Id, Language, Unit, service, unit::FUNCTIONS},
     rule::Report,
     rules::names::words,
 };
 
 /// First words of names of functions that bring something from elsewhere, or do something there.
-const BRINGS: &[&str] =
-    &["retrieve", "search", "fetch", "lookup", "query", "scrape", "browse", "execute", "run", "call", "read", "get"];
+const BRINGS: &[&str] = &[
+    "retrieve", "search", "fetch", "lookup", "query", "scrape", "browse", "execute", "run", "call", "read",
+    "get",
+];
 
 /// Words of a text which says that something was done.
-const SAYS: &[&str] =
-    &["retrieved", "results for", "result for", "found", "executed", "completed", "success", "searched", "fetched", "information about"];
+const SAYS: &[&str] = &[
+    "retrieved",
+    "results for",
+    "result for",
+    "found",
+    "executed",
+    "completed",
+    "success",
+    "searched",
+    "fetched",
+    "information about",
+];
 
 /// Words of a text which says that something was not.
 const DENIES: &[&str] = &[
-    "not ", "no ", "fail", "error", "unable", "could", "cannot", "can't", "unavailable", "sorry", "n't", "missing",
-    "skipped", "without",
+    "not ",
+    "no ",
+    "fail",
+    "error",
+    "unable",
+    "could",
+    "cannot",
+    "can't",
+    "unavailable",
+    "sorry",
+    "n't",
+    "missing",
+    "skipped",
+    "without",
 ];
 
 /// Tells of functions that answer what a call brings, and, where that fails, say of what they were asked that it was done.
@@ -63,7 +85,8 @@ fn answers_with_call(unit: &Unit, attempt: Id, function: Id) -> bool {
     let answers = back.any(|back| unit.calls_in(back).next().is_some());
     let handlers =
         unit.syntax.children(attempt).filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
-    let leaves = ["return_statement", "raise_statement", "throw_statement", "assignment", "assignment_expression"];
+    let leaves =
+        ["return_statement", "raise_statement", "throw_statement", "assignment", "assignment_expression"];
     let mut handlers = handlers.peekable();
     answers
         && handlers.peek().is_some()
@@ -73,9 +96,10 @@ fn answers_with_call(unit: &Unit, attempt: Id, function: Id) -> bool {
 /// Finds the text behind a `try` that a function answers with, made of what it was given, and which says that it was done.
 fn made_up(unit: &Unit, attempt: Id, function: Id) -> Option<Id> {
     let end = unit.syntax.end(attempt);
-    let mut back = unit.syntax.below(function).filter(|&id| {
-        id >= end && unit.kind(id) == "return_statement" && unit.function_of(id) == function
-    });
+    let mut back = unit
+        .syntax
+        .below(function)
+        .filter(|&id| id >= end && unit.kind(id) == "return_statement" && unit.function_of(id) == function);
     let text = back.next().and_then(|back| unit.syntax.children(back).nth(1))?;
     let kind = if unit.language == Language::Python { "string" } else { "template_string" };
     let parameters = unit.syntax.child(function, "parameters")?;
@@ -85,8 +109,10 @@ fn made_up(unit: &Unit, attempt: Id, function: Id) -> Option<Id> {
         .filter(|&id| unit.kind(id) == "identifier")
         .map(|id| unit.text(id))
         .collect();
-    let named = unit.syntax.below(text).any(|id| unit.kind(id) == "identifier" && given.contains(&unit.text(id)));
+    let named =
+        unit.syntax.below(text).any(|id| unit.kind(id) == "identifier" && given.contains(&unit.text(id)));
     let lower = unit.text(text).to_ascii_lowercase();
-    let says = SAYS.iter().any(|word| lower.contains(word)) && !DENIES.iter().any(|word| lower.contains(word));
+    let says =
+        SAYS.iter().any(|word| lower.contains(word)) && !DENIES.iter().any(|word| lower.contains(word));
     (unit.kind(text) == kind && named && says && back.next().is_none()).then_some(text)
 }

@@ -155,7 +155,9 @@ fn thing(unit: &Unit, call: Id, verbs: &[&str]) -> Option<String> {
         own
     };
     let plain = thing.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    plain.then(|| thing.strip_suffix('s').unwrap_or(&thing).to_owned())
+    // `dns` is one thing.
+    let one = thing.strip_suffix('s').filter(|one| one.len() > 2);
+    plain.then(|| one.unwrap_or(&thing).to_owned())
 }
 
 /// How far a call is followed to see whether it goes to another machine.

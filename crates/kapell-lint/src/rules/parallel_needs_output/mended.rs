@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use kapell_spec::{claude::steps::is_parallel, finding::Span};
 use kapell_view::audit::{AssetKind, Severity};
 
-use super::each::APART;
 use crate::{
     agents::Asset,
     repository::Repository,
@@ -13,7 +12,8 @@ use crate::{
 };
 
 /// Words of an agent's text that has it change what it looks at.
-const MENDS: &[&str] = &["fixes inline", "fix inline", "fix them inline", "edits inline", "fix them in place", "fixes in place"];
+const MENDS: &[&str] =
+    &["fixes inline", "fix inline", "fix them inline", "edits inline", "fix them in place", "fixes in place"];
 
 /// Tells of lists below words that start their agents at once, of which several look at all files of a kind and mend them there.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
@@ -21,7 +21,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
         return;
     }
     let file = &repository.files[asset.file];
-    if !file.lower().contains("parallel") || APART.iter().any(|word| file.lower().contains(word)) {
+    if !file.lower().contains("parallel") || file.lower().contains("worktree") {
         return;
     }
     let body = asset.definition.body as usize;
@@ -31,7 +31,9 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
     for line in file.text.get(body..).unwrap_or_default().split_inclusive('\n').chain(["end\n"]) {
         let (start, plain) = (at, line.trim());
         at += line.len();
-        if let Some(item) = plain.strip_prefix(['-', '*']).filter(|item| led.is_some() && item.starts_with(' ')) {
+        if let Some(item) =
+            plain.strip_prefix(['-', '*']).filter(|item| led.is_some() && item.starts_with(' '))
+        {
             if let Some((agent, mended)) = mends(repository, item) {
                 together.entry(mended).or_default().push(agent);
             }
@@ -74,7 +76,9 @@ fn mends<'a>(repository: &'a Repository, item: &str) -> Option<(&'a str, String)
     if agent.definition.field("isolation").is_some() || !MENDS.iter().any(|words| lower.contains(words)) {
         return None;
     }
-    let (_, rest) = lower.split_once(" all ")?;
-    let files = rest.split_once(" files")?.0;
-    (files.len() < 24 && files.split(' ').count() < 3).then(|| (&*agent.name, format!("all {files} files")))
+    let files = lower.match_indices(" all ").find_map(|(at, all)| {
+        let (files, _) = lower[at + all.len()..].split_once(" files")?;
+        (files.len() < 24 && files.split(' ').count() < 3 && !files.contains('\n')).then_some(files)
+    })?;
+    Some((&*agent.name, format!("all {files} files")))
 }

@@ -2,7 +2,7 @@
 
 use kapell_spec::claude::{definition::Named, steps::Step};
 
-use crate::{agents::Asset, repository::Repository};
+use crate::{agents::Asset, repository::Repository, rules::input_before_output};
 
 /// Finds what a later step reads in place of a file that nothing reads: another one of the same folder and kind, which no step
 /// writes, which is not there, and of which no other text speaks.
@@ -15,7 +15,9 @@ pub(super) fn read_instead<'a>(
     let (folder, name) = written.text.rsplit_once('/')?;
     let ending = name.rsplit_once('.')?.1;
     let alike = |read: &Named| {
+        // What is nearly the same name is told where it is read.
         read.text != written.text
+            && !input_before_output::is_same_place(&written.text, &read.text)
             && read.text.rsplit_once('/').is_some_and(|(own, name)| {
                 own == folder && name.rsplit_once('.').is_some_and(|(_, own)| own == ending)
             })
