@@ -118,6 +118,7 @@ mod version_as_number;
 mod wasted_trigger;
 mod workflow_cycle;
 mod workflow_run_unchecked;
+mod wrong_commit;
 
 use crate::rule::Rule;
 
@@ -165,6 +166,7 @@ pub static RULES: &[&Rule] = &[
     &event_property_missing::RULE,
     &lost_continuation::RULE,
     &shallow_history::RULE,
+    &wrong_commit::RULE,
     &input_never_read::RULE,
     &aggregator_always_green::RULE,
     &aggregator_incomplete::RULE,
@@ -262,7 +264,6 @@ static EACH_ALONE: &[&Rule] = &[
     &workflow_run_unchecked::RULE,
     &plan_not_applied::RULE,
     &delivers_from_pull_request::RULE,
-    &status_unseen::RULE,
     &asserted_result::RULE,
     &cache_missing::RULE,
     &cache_after_install::RULE,
@@ -282,6 +283,7 @@ static EACH_ALONE: &[&Rule] = &[
     &repeat_without_goal::RULE,
     &sequential_independent::RULE,
     &shallow_history::RULE,
+    &wrong_commit::RULE,
     &masked_check::RULE,
     &cache_no_restore_keys::RULE,
     &unknown_key::RULE,

@@ -81,8 +81,8 @@ fn by_name(files: &Files, step: (&Job, &Step), command: &Command) -> Option<Stri
 const MAY_BE_LOCAL: &[&str] =
     &["docker", "docker-compose", "podman", "kubectl", "helm", "kustomize", "helmfile", "skaffold", "ssh"];
 
-/// Takes a script of the package and a target of make for what it does to something that runs elsewhere, where its name does
-/// not say so.
+/// Takes a script of the repository or of its package, and a target of make, for what it does to something that runs elsewhere,
+/// where its name does not say so.
 pub(super) fn learn(files: &Files, workflow: &Workflow, facts: &mut [Vec<StepFacts>]) {
     for (job, facts) in workflow.jobs.iter().zip(facts) {
         for (step, facts) in job.steps.iter().zip(facts) {
@@ -97,7 +97,9 @@ fn learn_step(files: &Files, workflow: &Workflow, (job, step): (&Job, &Step), fa
         let Some(command) = done.command.map(|at| &commands[at]).filter(|command| !command.asked) else {
             continue;
         };
-        let text = by_name(files, (job, step), command).or_else(|| by_target(files, (job, step), command));
+        let text = by_name(files, (job, step), command)
+            .or_else(|| by_target(files, (job, step), command))
+            .or_else(|| by_path(files, (job, step), command).map(|(_, text)| text));
         let Some(text) = text else { continue };
         let live = facts::has_live_database(workflow, job, step);
         if let Some(kind) = delivers(&text, live) {

@@ -1,5 +1,7 @@
 //! A variable is read that only another job sets.
 
+mod to_called; // variables for workflows that are called
+
 use kapell_spec::finding::Span;
 use kapell_spec::github::{Job, Name, Step, Text, Uses};
 use kapell_view::audit::{Confidence, Severity};
@@ -26,6 +28,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        to_called::check(repository, flow, report);
         for (at, job) in flow.jobs() {
             in_script(flow, at, report);
             for (name, span) in unknown(repository, flow, job) {

@@ -6,6 +6,7 @@ mod composed; // what compose files ask for, where a job starts them
 mod missing; // objects of Kubernetes that nothing makes
 mod names;
 mod objects; // of Kubernetes, and their keys
+mod projects; // boards that the token of a run cannot reach
 mod tools;
 mod variables;
 
@@ -37,6 +38,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     called_workflows(repository, report);
+    projects::check(repository, report);
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for service in compose.services.iter().filter(|service| !service.partial) {
             for secret in &service.secrets {

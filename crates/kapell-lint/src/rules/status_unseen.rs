@@ -5,10 +5,12 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, StepFacts, intent,
+    own_scripts::{self, OwnScript},
     script::{Command, Then},
     tools::Kind,
 };
 use crate::{
+    files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -28,16 +30,49 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut told: Vec<FileId> = Vec::new();
     for flow in repository.github.with_steps() {
         for (at, job) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
                 if ends_at_failures(flow, job, step, facts) {
                     in_script(flow, step, facts, report);
                 }
+                for script in own_scripts::of_step(&repository.files, job, step, facts) {
+                    if let Some(file) = script.file.filter(|file| !told.contains(file)) {
+                        told.push(file);
+                        in_file(repository, file, &script, report);
+                    }
+                }
             }
         }
     }
 }
+
+/// A script of the repository that asks for a failure which has ended it.
+fn in_file(repository: &Repository, file: FileId, script: &OwnScript, report: &mut Report<'_>) {
+    let text = &script.text;
+    let sets = text.lines().map(str::trim_start).any(|line| {
+        let first = line.split([';', '#']).next().unwrap_or_default();
+        first.strip_prefix("set -").is_some_and(|flags| {
+            flags.contains("errexit") || flags.split(' ').next().is_some_and(|own| own.contains('e'))
+        })
+    });
+    if !sets || ["set +", "trap ", "() {", "(){", "function "].iter().any(|word| text.contains(word)) {
+        return;
+    }
+    let Some((at, what)) = unseen(text, &script.facts) else { return };
+    let start = script.facts.commands[at].start;
+    let line = repository.files[file].line(start as u32);
+    let message = format!("the failure of `{what}` ends the script, so here `$?` is always 0");
+    report
+        .add(file, repository.files[file].line_span(line), message)
+        .severity(Severity::Medium)
+        .hint(HINT)
+        .done();
+}
+
+/// What helps where a script has ended before it asks.
+const HINT: &str = "ask at once, as in `if ! command; then`, or `command || status=$?`";
 
 /// Tells whether the shell of a step ends at the first command that fails: `bash -e`, which is the default everywhere but on
 /// Windows.
@@ -57,18 +92,9 @@ fn ends_at_failures(flow: &Flow, job: &Job, step: &Step, facts: &StepFacts) -> b
 }
 
 fn in_script(flow: &Flow, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
-    if step.run.is_none() {
-        return;
-    }
-    let all = &facts.commands;
-    let apart = |at: usize| {
-        let between = step.script().get(all[at - 1].end..all[at].start).unwrap_or_default();
-        between.split_whitespace().any(|word| matches!(word, "else" | "elif" | ";;"))
-    };
-    let unseen = |at: usize| asks(&all[at]) && ends(&all[at - 1], &all[at]) && !apart(at);
-    let Some(at) = (1..all.len()).find(|&at| unseen(at)) else { return };
-    let command = &all[at - 1];
+    let Some((at, what)) = unseen(step.script(), facts).filter(|_| step.run.is_some()) else { return };
     // What is lost may be no more than a message.
+    let all = &facts.commands;
     let work = |command: usize| {
         facts.works.iter().any(|done| done.command == Some(command) && done.work.kind != Kind::Trivial)
     };
@@ -76,16 +102,28 @@ fn in_script(flow: &Flow, step: &Step, facts: &StepFacts, report: &mut Report<'_
     let matters =
         (at + 1..all.len()).any(work) || rest.contains("GITHUB_OUTPUT") || rest.contains("GITHUB_ENV");
     let span = flow.script_line(step, all[at].start, "$?");
-    let what = if command.words.is_empty() { command.assigned.join(" ") } else { command.text() };
-    let what: String = what.lines().next().unwrap_or_default().chars().take(50).collect();
     let draft = report
         .add(flow.file, span, format!("the failure of `{what}` ends the script, so here `$?` is always 0"))
         .severity(if matters { Severity::Medium } else { Severity::Low })
-        .hint("ask at once, as in `if ! command; then`, or `command || status=$?`");
+        .hint(HINT);
     match intent::explains(flow, step.span, 3, &["set -e", "errexit"]) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Finds the first command of a script that asks for the status of the one before, which ends the script if it fails: which it
+/// is, and what stands before it.
+fn unseen(script: &str, facts: &StepFacts) -> Option<(usize, String)> {
+    let all = &facts.commands;
+    let apart = |at: usize| {
+        let between = script.get(all[at - 1].end..all[at].start).unwrap_or_default();
+        between.split_whitespace().any(|word| matches!(word, "else" | "elif" | ";;"))
+    };
+    let at = (1..all.len()).find(|&at| asks(&all[at]) && ends(&all[at - 1], &all[at]) && !apart(at))?;
+    let command = &all[at - 1];
+    let what = if command.words.is_empty() { command.assigned.join(" ") } else { command.text() };
+    Some((at, what.lines().next().unwrap_or_default().chars().take(50).collect()))
 }
 
 /// Tells whether a command decides something by the status of the one before.
