@@ -34,7 +34,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
         if let Some(item) =
             plain.strip_prefix(['-', '*']).filter(|item| led.is_some() && item.starts_with(' '))
         {
-            if let Some((agent, mended)) = mends(repository, item) {
+            if let Some((agent, mended)) = mends(repository, asset, item) {
                 together.entry(mended).or_default().push(agent);
             }
             continue;
@@ -68,10 +68,11 @@ fn tell(report: &mut Report<'_>, asset: &Asset, span: Span, together: &BTreeMap<
 }
 
 /// Returns the agent that an item names first, and which files its own text has it mend: `all shot files`.
-fn mends<'a>(repository: &'a Repository, item: &str) -> Option<(&'a str, String)> {
+fn mends<'a>(repository: &'a Repository, asset: &Asset, item: &str) -> Option<(&'a str, String)> {
     let name = item.trim().trim_start_matches(['*', '`']);
     let name = name.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).next()?;
-    let (_, agent) = repository.agents.of(AssetKind::Agent).find(|(_, agent)| &*agent.name == name)?;
+    let own = |agent: &&Asset| &*agent.name == name && agent.home == asset.home;
+    let agent = repository.agents.of(AssetKind::Agent).map(|(_, agent)| agent).find(own)?;
     let lower = repository.files[agent.file].lower();
     if agent.definition.field("isolation").is_some() || !MENDS.iter().any(|words| lower.contains(words)) {
         return None;
