@@ -1,5 +1,7 @@
 //! The install deletes what the cache restored.
 
+mod filled; // what two jobs put under one key
+
 use crate::github::{
     Flow,
     facts::Done,
@@ -29,6 +31,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in repository.github.with_steps() {
+        filled::check(flow, report);
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
                 if !step.is("actions/cache") && !step.is("actions/cache/restore") {

@@ -1,6 +1,7 @@
 //! A failing check leaves its job green.
 
 mod called; // scripts of the repository, and recipes of make
+mod caught; // what a script of JavaScript only prints
 mod forgotten; // what is kept in a variable that nothing reads
 mod health; // of what was deployed
 mod hooks; // that deploy when they are asked
@@ -80,6 +81,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 } else {
                     let script = Script { flow, job, step, facts, reported };
                     in_script(script, lenient, report);
+                    written(script, lenient, report);
                     called.check(script, lenient, report);
                     scanners::check(flow, at, step, lenient, report);
                     ways::remote(flow, step, facts, lenient, report);
@@ -88,6 +90,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
         }
+    }
+}
+
+/// Tells of a script of JavaScript that a step writes and then runs, and that ends well whatever became of it.
+fn written(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &mut Report<'_>) {
+    let text = script.step.script();
+    if !text.contains("<<") {
+        return;
+    }
+    let Some((at, lost)) = caught::lost(text) else { return };
+    let runs = |command: &Command| {
+        command.start > at && !command.asked && caught::RUNNERS.contains(&command.program())
+    };
+    if script.commands().iter().any(runs) {
+        lost.tell(script.flow, script.flow.script_line(script.step, at, ""), lenient, report);
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, github::Text};
 use kapell_view::audit::Confidence;
 
-use super::{LENIENT, Lost, Script, plain, shells, short, unasked, undelivered, unreturned, ways};
+use super::{LENIENT, Lost, Script, caught, plain, shells, short, unasked, undelivered, unreturned, ways};
 use crate::{
     files::FileId,
     github::{
@@ -91,7 +91,10 @@ impl<'a> Called<'a> {
                 "ssh" => self.sent(script, command),
                 _ => {
                     let shell = self.script(script, command);
-                    shell.or_else(|| self.python(script, command)).or_else(|| self.power(script, command))
+                    shell
+                        .or_else(|| self.python(script, command))
+                        .or_else(|| self.power(script, command))
+                        .or_else(|| self.node(script, command))
                 }
             };
             let new = found.filter(|(file, span, _)| self.told.insert((*file, span.start)));
@@ -210,6 +213,15 @@ impl<'a> Called<'a> {
         let text = &*self.repository.files[file].text;
         let unasked = || unasked::lost(text).filter(|_| !script.reported && text.len() <= LENGTH_MAX);
         let (at, lost) = unreturned::lost(text).or_else(unasked)?;
+        Some((file, line(text, at), lost))
+    }
+
+    /// A script of JavaScript that only prints that it failed.
+    fn node(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let path = command.inner().get(1).filter(|_| caught::RUNNERS.contains(&command.program()))?;
+        let file = self.find_script(script, path)?;
+        let text = &*self.repository.files[file].text;
+        let (at, lost) = caught::lost(text).filter(|_| text.len() <= LENGTH_MAX)?;
         Some((file, line(text, at), lost))
     }
 }
