@@ -270,7 +270,6 @@ static EACH_ALONE: &[&Rule] = &[
     &cache_clobbered::RULE,
     &setup_out_of_order::RULE,
     &cache_key_without_lock::RULE,
-    &double_trigger::RULE,
     &full_clone::RULE,
     &duplicate_step::RULE,
     &unused_setup::RULE,
