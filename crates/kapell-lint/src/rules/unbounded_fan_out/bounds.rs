@@ -26,7 +26,7 @@ const BOUNDS: &[&str] = &[
 /// What a word ends, and is no bound then: the mark between columns, and connections to a database, which bound only what
 /// takes one of them for as long as it runs.
 ///
-/// Source: asyncpg, "Connection Pools": a query of the pool itself takes a connection for that query alone.
+/// Source: asyncpg, "API Reference", `Pool.execute()`: the pool performs the operation using one of its connections.
 const OTHERS: &[(&str, &[&str])] = &[
     ("limiter", &["de"]),
     ("pool(", &["create_", "connection", "connection_", "engine_", "redis_", "redis"]),
