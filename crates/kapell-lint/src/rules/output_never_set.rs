@@ -165,7 +165,7 @@ fn group(script: &str, end: usize) -> Option<usize> {
         let apart = |text: Option<char>| text.is_none_or(|c| c.is_whitespace() || c == ';');
         apart(script[..*at].chars().next_back()) && apart(script[*at + 1..].chars().next())
     };
-    let at = script[..end].match_indices(['{', '}']).map(|(at, _)| at).filter(brace).last()?;
+    let at = script[..end].rmatch_indices(['{', '}']).map(|(at, _)| at).find(brace)?;
     script[at..].starts_with('{').then_some(at)
 }
 
