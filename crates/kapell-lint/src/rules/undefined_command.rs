@@ -170,24 +170,48 @@ fn renamed(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// How many names behind the label `Skill:` have to lead to a skill before one that leads nowhere is one, too.
+const LABELLED: usize = 3;
+
 /// Skills that a text has loaded by a name that is nearly that of one that is defined.
 fn unknown_skills(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     let mut told: std::collections::BTreeSet<&str> = std::collections::BTreeSet::new();
+    // Where a label before a name leads to a skill again and again, it does so each time.
+    let labelled = |from: &Asset, reference: &Reference| {
+        let before = &repository.files[from.file].text[..reference.span.start as usize];
+        before.trim_end_matches('`').trim_end().to_ascii_lowercase().ends_with("skill:")
+    };
+    let house = || {
+        let all = agents.iter().flat_map(|(_, from)| from.references.iter().map(move |named| (from, named)));
+        let mut known = all.filter(|(from, named)| {
+            named.names == Names::Skill
+                && labelled(from, named)
+                && matches!(agents.resolve(from, named), Resolved::Found(_))
+        });
+        known.by_ref().nth(LABELLED - 1).is_some()
+    };
     for (_, from) in agents.iter().filter(|(_, from)| from.home == Home::Claude) {
         let named = from.references.iter().filter(|reference| {
             reference.names == Names::Skill && reference.strength == Strength::Strong && !reference.fenced
         });
         for reference in named {
-            let Resolved::Nothing(Some(near)) = agents.resolve(from, reference) else { continue };
+            let Resolved::Nothing(near) = agents.resolve(from, reference) else { continue };
+            if near.is_none() && !(labelled(from, reference) && house()) {
+                continue;
+            }
             let lone = agent_called(agents, &reference.name).is_none() && !reference.name.contains(':');
             let maybe = has_fallback(&repository.files[from.file].text, reference.span.start);
             if lone && !maybe && told.insert(&reference.name) {
                 let message = format!("skill `{}` is not defined", reference.name);
+                let hint = match near {
+                    Some(near) => format!("name `{near}`, if that is meant"),
+                    None => "define it, or drop the step".to_owned(),
+                };
                 report
                     .add(from.file, reference.span, message)
                     .confidence(Confidence::Medium)
-                    .hint(format!("name `{near}`, if that is meant"))
+                    .hint(hint)
                     .done();
             }
         }

@@ -353,7 +353,10 @@ impl Finder<'_> {
                 || (task || hands_on || spawned || named) && !plain && !snake
             {
                 self.add(Names::Agent, span, if plain { Strength::Weak } else { Strength::Strong });
-            } else if !plain && !snake && matches!(&*after, "skill" | "skills") {
+            } else if !plain
+                && !snake
+                && (matches!(&*after, "skill" | "skills") || before.ends_with("skill:"))
+            {
                 self.add(Names::Skill, span, Strength::Strong);
             }
         }
