@@ -155,17 +155,17 @@ fn commented<'a>(flow: &'a Flow, at: usize, _: &str) -> Option<(&'a Step, &'stat
 /// Words of a job that looks at what was merged.
 const MERGED: &[&str] = &["merged", "closed"];
 
-/// What judges pull requests takes the branch that they are for.
+/// What judges pull requests takes the default branch.
 ///
 /// Source: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#pull_request_target>:
-/// `GITHUB_SHA` is the last commit on the base branch of the pull request.
+/// `GITHUB_SHA` is the last commit on the default branch, and was that of the branch which it is for until December 2025.
 fn targeted<'a>(flow: &'a Flow, at: usize, text: &str) -> Option<(&'a Step, &'static str, &'static str)> {
     let types = flow.model.event("pull_request_target").and_then(|event| event.filter("types"));
     let commits = types.is_none_or(|types| types.items.iter().any(|item| &*item.text == "synchronize"));
     if !commits || MERGED.iter().any(|word| text.contains(word)) {
         return None;
     }
-    let message = "tests the branch that a pull request is for, and not what it changes";
+    let message = "tests the default branch, and not what the pull request changes";
     Some((judge(flow, at)?, message, "start it on `pull_request`, which needs no secrets to test"))
 }
 
