@@ -314,6 +314,7 @@ static WITH_CALLED: &[&Rule] = &[
     &unsatisfiable_if::RULE,
     &repair_gated_on_success::RULE,
     &delivery_beside_tests::RULE,
+    &status_unseen::RULE,
 ];
 
 /// Tells whether what a rule finds in a workflow hangs on nothing that a fix of another changes, unless the two are

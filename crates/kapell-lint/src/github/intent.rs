@@ -1,4 +1,4 @@
-//! The comments at a place of a workflow, for rules that ask for words of their own. What holds for all is [`crate::intent`].
+//! The comments at a place of a workflow, for rules that ask for words of their own. What holds for all is the model of intent.
 
 use kapell_spec::finding::Span;
 

@@ -263,7 +263,11 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let mut looked: BTreeMap<Vec<String>, (usize, Span)> = BTreeMap::new();
     for (number, step) in asset.flow.steps.iter().enumerate().filter(|(_, step)| step.agents.is_empty()) {
         let body = &text[step.span.range()];
-        for sentence in body.split_inclusive('\n').flat_map(|line| line.split_inclusive('.')) {
+        let mut from = 0;
+        let ends = memchr::memchr2_iter(b'\n', b'.', body.as_bytes()).map(|at| at + 1);
+        for end in ends.chain([body.len()]) {
+            let sentence = &body[from..end];
+            from = end;
             // Most sentences begin with another letter.
             let first = sentence.bytes().find(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
             if !first.is_some_and(|byte| !byte.is_ascii() || b"rslciaf".contains(&(byte | 0x20))) {

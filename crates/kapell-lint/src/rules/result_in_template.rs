@@ -2,7 +2,9 @@
 
 mod never_run; // tests that nothing runs
 
-use kapell_spec::{claude::markdown::Fence, finding::Span, line};
+use std::sync::LazyLock;
+
+use kapell_spec::{claude::markdown::Fence, finding::Span, line, words::Words};
 use kapell_view::audit::{AssetKind, Confidence};
 
 use crate::{
@@ -104,6 +106,11 @@ fn tell(asset: &Asset, text: &str, fence: &Fence, report: &mut Report<'_>) {
 fn said<'a>(asset: &Asset, text: &'a str, fence: &Fence) -> Vec<(usize, &'a str)> {
     let info = fence.info.trim().to_ascii_lowercase();
     if !fence.fenced || !TEXTS.contains(&&*info) {
+        return Vec::new();
+    }
+    // Few examples say how anything ended.
+    static ENDED: LazyLock<Words> = LazyLock::new(|| Words::new(&[&["succeed"], WELL].concat()));
+    if !ENDED.is_in(&text[fence.span.range()]) {
         return Vec::new();
     }
     let start = fence.span.start as usize;

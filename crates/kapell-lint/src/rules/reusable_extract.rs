@@ -2,13 +2,16 @@
 
 mod one_word; // the same but for the name of what it is for
 
+use std::{iter, sync::Arc};
+
 use crate::{
+    github::Flow,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, names},
 };
 use kapell_spec::{
     github::{Job, Step},
-    hash::HashMap,
+    hash::{self, HashMap},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -31,17 +34,17 @@ const STEPS: usize = 5;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
-    let mut known = Known::default();
-    let keys: Vec<Vec<Vec<Key>>> =
-        flows.iter().map(|flow| flow.jobs().map(|(_, job)| keys(job, &mut known)).collect()).collect();
+    let made: Vec<Arc<Keys>> =
+        flows.iter().map(|flow| repository.files[flow.file].made(|_| Keys::of(flow))).collect();
+    let keys: Vec<&Vec<Vec<Key>>> = made.iter().map(|keys| &keys.0).collect();
     // How often each stands anywhere: a job with many steps of its own has no copy.
-    let mut counts = vec![0; known.len()];
-    keys.iter().flatten().flatten().for_each(|key| counts[key.number] += 1);
+    let mut counts: HashMap<u64, usize> = HashMap::default();
+    keys.iter().copied().flatten().flatten().for_each(|key| *counts.entry(key.number).or_default() += 1);
     let mut told: Vec<(usize, usize)> = Vec::new();
     for (index, flow) in flows.iter().enumerate() {
         for (at, job) in flow.jobs() {
             let own = &keys[index][at];
-            let alone = own.iter().filter(|key| counts[key.number] == 1).count();
+            let alone = own.iter().filter(|key| counts[&key.number] == 1).count();
             if job.steps.len() < STEPS || alone > unlike_at_most(own, own) || told.contains(&(index, at)) {
                 continue;
             }
@@ -107,30 +110,32 @@ fn but_for_one_word(repository: &Repository, told: &[one_word::Place], report: &
 /// What a step does, by number: all jobs are held against each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
-    number: usize,
+    /// That of the action without its version, and of the words of the script.
+    number: u64,
     /// How long its text is, in bytes.
     len: usize,
 }
 
-/// The numbers of all that steps do: the action without its version, and the words of the script.
-type Known<'a> = HashMap<(&'a str, String), usize>;
+/// What the steps of each job of a workflow do; nothing of jobs with few.
+struct Keys(Vec<Vec<Key>>);
 
-fn keys<'a>(job: &'a Job, known: &mut Known<'a>) -> Vec<Key> {
-    match job.steps.len() {
-        ..STEPS => Vec::new(),
-        _ => job.steps.iter().map(|step| key(step, known)).collect(),
+impl Keys {
+    fn of(flow: &Flow) -> Self {
+        let of_job = |job: &Job| match job.steps.len() {
+            ..STEPS => Vec::new(),
+            _ => job.steps.iter().map(Key::of).collect(),
+        };
+        Self(flow.jobs().map(|(_, job)| of_job(job)).collect())
     }
 }
 
-fn key<'a>(step: &'a Step, known: &mut Known<'a>) -> Key {
-    let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
-    let mut script = String::with_capacity(step.script().len());
-    for (at, word) in step.script().split_ascii_whitespace().enumerate() {
-        script.push_str(if at > 0 { " " } else { "" });
-        script.push_str(word);
+impl Key {
+    fn of(step: &Step) -> Self {
+        let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
+        let words = || step.script().split_ascii_whitespace();
+        let len = words().map(|word| word.len() + 1).sum::<usize>().saturating_sub(1);
+        Self { number: hash::of_texts(iter::once(uses).chain(words())), len: uses.len() + len }
     }
-    let (len, next) = (uses.len() + script.len(), known.len());
-    Key { number: *known.entry((uses, script)).or_insert(next), len }
 }
 
 /// Returns how many steps of the first job the second may lack and be much the same.

@@ -31,7 +31,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut told: Vec<FileId> = Vec::new();
-    for flow in repository.github.with_steps() {
+    for flow in repository.asked_with_steps() {
         for (at, job) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
                 if ends_at_failures(flow, job, step, facts) {

@@ -50,6 +50,7 @@ const REASONS: &[&str] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     other_tags::check(repository, report);
+    let waiting = tags::waiting(&repository.github);
     for flow in &repository.github.flows {
         dead_events(flow, report);
         dead_types(flow, report);
@@ -62,7 +63,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             silent_push(&repository.github, flow, at, report);
             silent_release(&repository.github, flow, at, report);
             silent_update(&repository.github, flow, at, report);
-            tags::check(repository, flow, at, report);
+            tags::check(repository, &waiting, flow, at, report);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Files that have to be there before those who write them are started.
 
-use kapell_spec::{finding::Span, line};
+use std::sync::LazyLock;
+
+use kapell_spec::{finding::Span, line, words::Words};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{agents::Asset, repository::Repository, rule::Report};
@@ -16,6 +18,9 @@ const GATES: &[&str] = &[
     "before continuing",
 ];
 
+/// Whether a text has any of these words.
+struct Gated(bool);
+
 /// How many such files make it certain that they are not those of a run before.
 const FILES_MIN: usize = 2;
 
@@ -23,8 +28,9 @@ const FILES_MIN: usize = 2;
 /// which it starts further below.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
     let file = &repository.files[asset.file];
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(GATES));
     let lower = file.lower();
-    if !GATES.iter().any(|words| lower.contains(words)) {
+    if !file.made(|file| Gated(WORDS.is_in_lower(file.lower()))).0 {
         return;
     }
     let body = asset.definition.body as usize;

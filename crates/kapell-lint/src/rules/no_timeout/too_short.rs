@@ -136,7 +136,8 @@ impl Taken {
                 && !command.words.iter().any(|word| word == "timeout" || word == "gtimeout")
         };
         for command in commands.iter().filter(sure) {
-            let Some(seconds) = asked_for(command, long(command)) else { continue };
+            let says = command.words.iter().any(|word| word.contains("-duration"));
+            let Some(seconds) = asked_for(command, says && long(command)) else { continue };
             self.seconds = self.seconds.saturating_add(seconds);
             if self.longest.as_ref().is_none_or(|(.., known)| seconds > *known) {
                 self.longest = Some((command.text(), place(command), seconds));

@@ -7,7 +7,9 @@ use kapell_view::audit::Severity;
 
 use super::{REASONS, is_default_token};
 use crate::{
-    github::{Flow, StepFacts, carry, facts::Done, globs, intent, own_scripts, script::Command, tools::Kind},
+    github::{
+        Flow, Github, StepFacts, carry, facts::Done, globs, intent, own_scripts, script::Command, tools::Kind,
+    },
     repository::Repository,
     rule::{Report, names},
 };
@@ -113,9 +115,8 @@ pub(super) fn tagger<'a>(
     flow.steps(at).enumerate().find_map(own).or_else(|| flow.steps(at).enumerate().find_map(called))
 }
 
-pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let github = &repository.github;
-    let job = &flow.model.jobs[at];
+/// Returns the workflows that only a tag starts, and that give something to others.
+pub(super) fn waiting(github: &Github) -> Vec<&Flow> {
     let waits = |other: &&Flow| {
         let push = other.model.event("push").filter(|push| push.filter("tags").is_some());
         let only = push.is_some_and(|push| push.filter("branches").is_none());
@@ -123,9 +124,21 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
         let otherwise =
             ["workflow_run", "workflow_call", "repository_dispatch", "release", "schedule", "create"];
         let outward = || other.jobs().any(|(at, _)| carry::changes(other, at) || other.lets_out(at));
-        only && !std::ptr::eq(*other, flow) && !otherwise.iter().any(|event| other.starts(event)) && outward()
+        only && !otherwise.iter().any(|event| other.starts(event)) && outward()
     };
-    let mut waiting = github.flows.iter().filter(waits).peekable();
+    github.flows.iter().filter(waits).collect()
+}
+
+/// Tells of a job that pushes a tag which starts none of those that wait for it.
+pub(super) fn check(
+    repository: &Repository,
+    waiting: &[&Flow],
+    flow: &Flow,
+    at: usize,
+    report: &mut Report<'_>,
+) {
+    let job = &flow.model.jobs[at];
+    let mut waiting = waiting.iter().copied().filter(|other| !std::ptr::eq(*other, flow)).peekable();
     if waiting.peek().is_none() {
         return;
     }
