@@ -12,6 +12,7 @@ pub mod libraries;
 pub mod modules;
 pub mod programs;
 mod reexports;
+pub mod registry;
 pub mod retries;
 pub mod service;
 pub mod syntax;

@@ -1,6 +1,7 @@
 //! The inventory of a repository: what each model has to add to it.
 
 mod agents;
+mod code;
 mod github;
 mod systems;
 
@@ -13,7 +14,7 @@ use crate::{
 
 /// What each model has to add.
 const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] =
-    &[github::collect, agents::collect, systems::collect];
+    &[github::collect, agents::collect, systems::collect, code::collect];
 
 /// Takes the inventory of a repository; at depth quick without the references that may mean something else.
 #[must_use]

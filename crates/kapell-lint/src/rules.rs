@@ -55,6 +55,7 @@ mod image_not_deployed;
 mod input_before_output;
 mod input_never_read;
 mod interrupt_without_checkpointer;
+mod key_never_set;
 mod loop_without_end;
 mod lost_continuation;
 mod lost_result;
@@ -133,6 +134,7 @@ pub static RULES: &[&Rule] = &[
     &unbounded_fan_out::RULE,
     &loop_without_end::RULE,
     &lost_result::RULE,
+    &key_never_set::RULE,
     &check_fails_open::RULE,
     &interrupt_without_checkpointer::RULE,
     &blocking_call_in_async::RULE,

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 pub use self::methods::{Methods, own_method, reached};
 use super::{
-    libraries,
+    libraries, registry,
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
 };
@@ -258,6 +258,7 @@ fn of_holder(object: &str, name: &str) -> Option<Service> {
     let asks = [
         "invoke",
         "ainvoke",
+        "astream",
         "agenerate",
         "abatch",
         "generate",
@@ -273,7 +274,7 @@ fn of_holder(object: &str, name: &str) -> Option<Service> {
         "generate_json",
         "structured",
     ];
-    let langchain = ["invoke", "ainvoke", "abatch"].contains(&name);
+    let langchain = ["invoke", "ainvoke", "abatch", "astream"].contains(&name);
     let is_llm = own == "llm"
         || own.ends_with("_llm")
         || own.starts_with("llm")
@@ -328,6 +329,9 @@ fn of_words(unit: &Unit, call: Id) -> Option<Service> {
     }
     if posts_to_model(unit, call, plain) {
         return Some(Service::Model);
+    }
+    if registry::works(unit, call) {
+        return Some(Service::Agent);
     }
     let name = plain.to_ascii_lowercase();
     let whole = without_types(unit.text(callee)).to_ascii_lowercase();
@@ -402,6 +406,16 @@ pub fn of_call(unit: &Unit, call: Id) -> Option<Service> {
     let hides = |function: Id| !unit.is_method(function);
     let own = unit.kind(callee) == "identifier" && unit.function(unit.text(callee)).is_some_and(hides);
     of_path(unit.callee_path(call)?).filter(|_| !own)
+}
+
+/// Tells whether a call itself asks a model or an agent, by the library it comes from or by what people name such calls.
+#[must_use]
+pub fn asks(unit: &Unit, call: Id) -> bool {
+    match of_call(unit, call) {
+        Some(Service::Http(_)) => asked_over_http(unit, call).is_some(),
+        Some(_) => true,
+        None => unit.kind(call) != "new_expression" && of_words(unit, call).is_some(),
+    }
 }
 
 /// Tells whether a call asks a model or an agent, by the library it comes from.

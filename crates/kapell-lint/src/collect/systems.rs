@@ -1,17 +1,15 @@
-//! What systems and code add to the inventory.
+//! What systems add to the inventory.
 
-use kapell_spec::finding::Span;
 use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
 use crate::{
-    code::service,
     files::FileId,
     inventory::{AssetKey, Builder, Target},
     repository::Repository,
     systems::{Word, image_parts, images, kubernetes::What},
 };
 
-/// Adds services, workloads, and code that calls models or agents.
+/// Adds services and workloads.
 pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
     let scope = || Scope::Repository;
     let mut taken: Vec<(AssetKey, FileId, &Word)> = Vec::new();
@@ -41,14 +39,6 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
         }
     }
     images(repository, &taken, builder);
-    for unit in repository.code.iter() {
-        let calls = |service| matches!(service, Some(service::Service::Model | service::Service::Agent));
-        if unit.calls().any(|call| calls(service::of_call(unit, call))) {
-            let file = &repository.files[unit.file];
-            let whole = Span::new(0, file.text.len());
-            builder.asset(AssetKind::Code, &file.path, scope(), unit.file, whole);
-        }
-    }
 }
 
 /// Adds the images that jobs push and services run.

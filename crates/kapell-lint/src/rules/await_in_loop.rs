@@ -330,7 +330,9 @@ pub(super) fn remembers(unit: &Unit, call: Id) -> bool {
         ) && !connects(unit, id)
     });
     let names = named.map(|id| unit.text(id).to_ascii_lowercase());
-    let mut names = names.filter(|name| !name.starts_with("to_thread")).peekable();
+    // A text of a conversation is the same for all.
+    let is_text = |name: &str| ["_str", "_text"].iter().any(|end| name.ends_with(end));
+    let mut names = names.filter(|name| !name.starts_with("to_thread") && !is_text(name)).peekable();
     while let Some(name) = names.next() {
         let completes = name == "chat" && names.peek().is_some_and(|next| next == "completions");
         let talks = name == "chat" && !completes || name.starts_with("chat_") || name.ends_with("_chat");

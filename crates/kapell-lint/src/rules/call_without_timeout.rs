@@ -2,6 +2,7 @@
 
 mod address;
 mod clients;
+mod killed; // programs that outlive their limit
 mod started; // programs and shells
 mod tools; // functions that an agent has for its tools
 
@@ -12,6 +13,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use self::{
     clients::{endless_clients, exported, tell_sdk},
+    killed::tell_killed,
     started::{tell_agents, tell_processes, tell_shells},
 };
 use crate::{
@@ -66,6 +68,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         tell_processes(unit, report);
         tell_agents(unit, report);
         tell_shells(unit, report);
+        tell_killed(unit, report);
     }
     endless_clients(repository, report);
     if !limited.contains(&Transport::Axios) {

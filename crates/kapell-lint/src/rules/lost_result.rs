@@ -1,5 +1,6 @@
 //! Work that is started and whose result, or whose failure, nobody ever gets.
 
+mod answered; // failures that are kept as answers
 mod averaged; // failures that an average leaves out
 mod called; // asynchronous functions that are called and not awaited
 mod compared; // failures that are taken for successes
@@ -41,4 +42,5 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         compared::check(&methods, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);
+    answered::check(&methods, repository.code.iter(), report);
 }

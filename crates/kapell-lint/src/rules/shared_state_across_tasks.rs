@@ -7,6 +7,7 @@ mod exchanged; // what a task gets from an object that all have in common, and h
 mod left; // what a request leaves for a function of another file
 mod overwritten; // what an agent of another file is told
 mod reducers; // keys of a graph's state
+mod reset; // what one call sets, and takes back after it waited
 mod setter; // what a request leaves by a function of another file
 mod through; // what a task does by a function that it calls
 mod whole; // files that are read and written whole
@@ -58,6 +59,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             setter::tell(repository, unit, at, report);
         }
         reducers::check(repository, &modules, unit, report);
+        if !locks {
+            reset::check(repository, unit, report);
+        }
         for (function, started) in at_once::threaded(unit) {
             if !locks || !is_locked(unit, function) {
                 judge_thread(&modules, unit, (function, started), report);

@@ -1,5 +1,6 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
+mod asked; // agents that code asks its own registry for
 mod graph; // steps and agents in code
 mod handed; // tables of agents that hand on to each other
 mod opencode; // agents that commands of opencode are given to
@@ -61,6 +62,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     opencode::check(repository, report);
     of_others(repository, report);
     graph::check(repository, report);
+    asked::check(repository, report);
     prompts::check(repository, report);
     handed::check(repository, report);
     main_agent(repository, report);

@@ -5,6 +5,7 @@ mod by_model; // commands that only the model can start
 mod graph; // steps and agents in code
 mod kept; // agents that leave it to one other to start them
 mod others; // agents of other clients
+mod registered; // agents of a registry that nobody asks for
 mod session; // agents that the agent of every session may not start
 
 use kapell_spec::{claude::reference::Names, finding::Span};
@@ -51,6 +52,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     denied(repository, report);
     others::check(repository, report);
     graph::check(repository, report);
+    registered::check(repository, report);
     unlisted(repository, report);
     kept::check(repository, report);
     session::check(repository, report);

@@ -80,3 +80,57 @@ fn who_waits_for_calls_starts_and_hands_work_to_whom() {
       classDef missing stroke-dasharray: 4 4
     "#);
 }
+
+const CODE: &[(&str, &str)] = &[
+    (
+        "swarm/registry.py",
+        "class Swarm:\n    def register_agent(self, role, agent):\n        self._agents[role] = agent\n\n    \
+         def get_agent(self, role):\n        return self._agents.get(role)\n",
+    ),
+    (
+        "swarm/start.py",
+        "def start(swarm, coder, tester):\n    swarm.register_agent(\"coder\", coder)\n    \
+         swarm.register_agent(\"tester\", tester)\n",
+    ),
+    (
+        "swarm/engine.py",
+        "async def run(swarm, task):\n    await swarm.get_agent(\"coder\").run(task)\n    \
+         await swarm.get_agent(\"critic\").run(task)\n",
+    ),
+    (
+        "graph/app.py",
+        "from langgraph.graph import END, START, StateGraph\n\nworkflow = StateGraph(State)\n\
+         workflow.add_node(\"plan\", plan)\nworkflow.add_node(\"write\", write)\n\
+         workflow.add_edge(START, \"plan\")\nworkflow.add_edge(\"plan\", \"write\")\nworkflow.add_edge(\"write\", END)\n",
+    ),
+    (
+        "ask.py",
+        "from openai import OpenAI\n\nclient = OpenAI()\nclient.responses.create(model=\"m\", input=\"x\")\n",
+    ),
+    ("plain.py", "import requests\n\nrequests.get(\"https://example.org\", timeout=9)\n"),
+];
+
+#[test]
+fn code_has_agents_and_graphs_too() {
+    let files = CODE.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let inventory = inventory(&Repository::new(Files::new(files), Depth::Deep));
+    let name = |id: u32| &*inventory.assets[id as usize].name;
+    let assets = inventory.assets.iter().map(|asset| format!("{:?} {}", asset.kind, asset.name));
+    let edges = inventory.edges.iter().map(|edge| {
+        let missing = if edge.is_missing() { " (not there)" } else { "" };
+        format!("{} {:?} {}{missing}", name(edge.from), edge.kind, edge.name)
+    });
+    assert_snapshot!(assets.chain(edges).collect::<Vec<_>>().join("\n"), @r"
+    Agent coder
+    Agent tester
+    Code ask.py
+    Code workflow
+    Code plan
+    Code write
+    Code swarm/engine.py
+    workflow Triggers plan
+    plan Triggers write
+    swarm/engine.py Delegates coder
+    swarm/engine.py Delegates critic (not there)
+    ");
+}

@@ -106,7 +106,7 @@ impl AuditView {
 
 /// Kinds that are drawn; jobs stand in their workflow.
 fn is_drawn(asset: &Asset) -> bool {
-    !matches!(asset.kind, AssetKind::Settings | AssetKind::Code)
+    asset.kind != AssetKind::Settings
 }
 
 fn arrow(kind: EdgeKind, strength: Strength) -> &'static str {

@@ -22,6 +22,7 @@ const COUNTED: &[(AssetKind, &str)] = &[
     (AssetKind::Mission, "mission"),
     (AssetKind::Service, "service"),
     (AssetKind::Workload, "workload"),
+    (AssetKind::Code, "code part"),
 ];
 
 impl AuditView {

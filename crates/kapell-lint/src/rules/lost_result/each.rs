@@ -75,7 +75,14 @@ pub(super) fn catches_all(methods: &Methods<'_>, unit: &Unit, function: Id) -> b
 
 fn is_caught(unit: &Unit, function: Id, call: Id) -> bool {
     let around = unit.syntax.around(call).take_while(|&id| id != function);
+    let mut inner = call;
     std::iter::once(call).chain(around).any(|id| match unit.kind(id) {
+        // What `finally` does is no longer tried.
+        "finally_clause" => {
+            inner = unit.syntax[id].parent;
+            false
+        }
+        "try_statement" if inner == id => false,
         "try_statement" => {
             let mut handlers = unit
                 .syntax

@@ -29,7 +29,7 @@ pub(super) fn check<'a>(
     report: &mut Report<'_>,
 ) {
     let all: Vec<Dropped<'_>> = units.flat_map(|unit| dropped(methods, unit)).collect();
-    let severity = |task: &&Dropped<'_>| match (task.catches, task.answers) {
+    let severity = |task: &&Dropped<'_>| match (task.catches, task.weighs) {
         (true, _) => Severity::Low,
         (false, true) => Severity::High,
         (false, false) => Severity::Medium,
@@ -58,8 +58,8 @@ const OTHERS: usize = 20;
 struct Dropped<'a> {
     unit: &'a Unit,
     call: Id,
-    /// Whether it is made by what answers a request.
-    answers: bool,
+    /// Whether it is made by what answers a request, or is the work of an agent.
+    weighs: bool,
     /// Whether what it runs sees to its failures itself.
     catches: bool,
 }
@@ -74,15 +74,19 @@ fn dropped<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Dropped<'a>> {
         return Vec::new();
     }
     let asked: Vec<Id> = handlers(unit).into_iter().map(|task| task.function).collect();
-    let tasks = lost.into_iter().map(|call| {
+    let tasks = lost.into_iter().filter_map(|call| {
         let answers = asked.contains(&unit.function_of(call));
+        let reached = methods.reached(unit, call).map(|(_, service)| service);
+        if !answers && !matches!(reached, Some(Service::Model | Service::Agent)) {
+            return None;
+        }
+        let weighs = answers || reached == Some(Service::Agent);
         let given = unit.args(call).first().map(|arg| arg.value);
         let runs = given.and_then(|given| unit.called(given));
         let catches = runs.is_some_and(|function| super::each::catches_all(methods, unit, function));
-        Dropped { unit, call, answers, catches }
+        Some(Dropped { unit, call, weighs, catches })
     });
-    let reaches = |call| matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
-    tasks.filter(|task| task.answers || reaches(task.call)).collect()
+    tasks.collect()
 }
 
 fn is_dropped(unit: &Unit, call: Id) -> bool {

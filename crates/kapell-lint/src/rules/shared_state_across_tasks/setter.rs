@@ -59,7 +59,7 @@ pub(super) fn tell(repository: &Repository, unit: &Unit, at: AtOnce, report: &mu
 }
 
 /// Returns the file of the repository and the name there of a function that is called for setting something.
-fn target(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
+pub(super) fn target(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
     let name = unit.callee_name(call);
     if !name.to_ascii_lowercase().starts_with("set") {
         return None;
@@ -75,7 +75,7 @@ fn target(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
 
 /// Returns the variable of its file that a function sets to its parameter and nothing else, and where another function reads
 /// it.
-fn sets(unit: &Unit, setter: Id) -> Option<(&str, Id)> {
+pub(super) fn sets(unit: &Unit, setter: Id) -> Option<(&str, Id)> {
     let inner = own_nodes(unit, setter);
     let mut writes =
         inner.iter().copied().filter(|&id| matches!(unit.kind(id), "assignment" | "assignment_expression"));

@@ -33,7 +33,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     in_settings(repository, report);
 }
 
-fn tell<'a>(
+pub(super) fn tell<'a>(
     report: &mut Report<'_>,
     (file, span): (FileId, Span),
     message: String,
