@@ -437,6 +437,21 @@ fn bound(unit: &Unit, body: Id) -> impl Iterator<Item = (Id, Id)> {
     })
 }
 
+/// What makes something new.
+const NEW: &[&str] = &["list", "dictionary", "set", "array", "object", "new_expression"];
+
+/// Tells whether each round makes something anew before it grows it: `lines = []`, and then `lines.append(line)`.
+fn is_of_round(unit: &Unit, body: Id, grown: Id) -> bool {
+    let direct = |left: Id| unit.syntax.around(left).nth(2) == Some(body);
+    unit.kind(grown) == "identifier"
+        && bound(unit, body).any(|(left, right)| {
+            left < grown
+                && unit.text(left) == unit.text(grown)
+                && NEW.contains(&unit.kind(right))
+                && direct(left)
+        })
+}
+
 /// Returns the names that one round leaves changed for the next: grown, counted, written after they were read.
 fn changed<'a>(unit: &'a Unit, body: Id, call: Id, item: &BTreeSet<&str>) -> BTreeSet<&'a str> {
     let mut changed = BTreeSet::new();
@@ -456,7 +471,8 @@ fn changed<'a>(unit: &'a Unit, body: Id, call: Id, item: &BTreeSet<&str>) -> BTr
                     "remove",
                 ];
                 if verbs.contains(&unit.callee_name(id)) {
-                    changed.extend(object.and_then(root));
+                    let grown = object.filter(|&object| !is_of_round(unit, body, object));
+                    changed.extend(grown.and_then(root));
                 }
             }
             _ => {}
