@@ -443,7 +443,7 @@ mod tests {
         assert!(!explained("delivery-beside-tests", "on purpose: publish only after the tests"));
         assert!(!explained("delivery-beside-tests", "published without its tests, which is not intentional"));
         assert!(!explained("delivery-beside-tests", "small on purpose. Deploys the site"));
-        assert!(!explained("masked-failure", "FIXME: the tests fail, which is fine for now"));
+        assert!(!explained("masked-failure", "Todo: the tests fail, which is fine for now"));
     }
 
     #[test]

@@ -68,9 +68,8 @@ fn kept<'a>(
     };
     for reset in unit.syntax.below(clause).filter(|&id| unit.function_of(id) == function) {
         if let Some((left, right)) = set(reset) {
-            let before = own.iter().copied().filter(|&id| id < wait).filter_map(set);
-            let before =
-                before.filter(|&(other, value)| is_same(unit, left, other) && given(value)).next_back();
+            let mut before = own.iter().copied().filter(|&id| id < wait).filter_map(set);
+            let before = before.rfind(|&(other, value)| is_same(unit, left, other) && given(value));
             let constant = matches!(unit.kind(right), "none" | "null" | "undefined");
             if let Some((first, _)) =
                 before.filter(|_| constant && is_of_module(repository, unit, function, left))
