@@ -76,7 +76,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     let pipeline = repository.files.find(gitlab::PIPELINE).map(|id| &*repository.files[id].text);
     let whole: Vec<&str> = repository.github.flows.iter().map(|flow| &*flow.text).chain(pipeline).collect();
-    let texts: Vec<String> = whole.iter().map(|text| without_tag_writers(text)).collect();
+    let plainly = builds_plainly(repository);
+    let known = |text: &&str| {
+        let text = without_tag_writers(text);
+        if plainly { without(&text, "kustomize ", is_applied_as_built) } else { text }
+    };
+    let texts: Vec<String> = whole.iter().map(known).collect();
     if texts.iter().any(|text| WRITERS.iter().any(|writer| text.contains(writer))) {
         return;
     }
@@ -114,6 +119,34 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// Leaves out the commands that write a tag and nothing else: `sed "s/:latest/:$TAG/"`, `helm upgrade --set image.tag=$TAG`.
 fn without_tag_writers(text: &str) -> String {
     without(&without(text, "helm ", leaves_name), "sed ", replaces_tag)
+}
+
+/// Tells whether no kustomization here writes anything into an image, by itself or by what it takes from elsewhere.
+fn builds_plainly(repository: &Repository) -> bool {
+    const WRITES: &[&str] = &[
+        "images:",
+        "patch",
+        "replacements",
+        "transformers",
+        "components",
+        "generators",
+        "helm",
+        "://",
+        "?ref=",
+    ];
+    let writes = |line: &str| {
+        let line = line.trim_start();
+        !line.starts_with(['#', 'a']) && WRITES.iter().any(|word| line.contains(word))
+    };
+    let files = repository.files.iter().filter(|(_, file)| file.name().starts_with("kustomization."));
+    !files.into_iter().any(|(_, file)| file.text.lines().any(writes))
+}
+
+/// Tells whether a command of kustomize builds what the next one applies as it is: `kustomize build . | kubectl apply -f -`.
+fn is_applied_as_built(kustomize: &str) -> bool {
+    let line = kustomize.lines().next().unwrap_or_default();
+    let Some((own, rest)) = line.split_once('|') else { return false };
+    !own.contains("edit") && rest.trim_start().starts_with("kubectl") && rest.contains(" apply")
 }
 
 /// Leaves out a word wherever a command that begins with it is one of those.

@@ -142,7 +142,10 @@ fn changes_what_lasts(flow: &Flow, at: usize) -> bool {
             done.work.kind == Kind::Deploy
                 && command.is_some_and(|command| INFRASTRUCTURE.contains(&command.program()))
         };
-        let of_schema = |done: &Done| is_migration(done) && (live || done.work.kind == Kind::Deploy);
+        // `npm run migrate`, by itself or in a container: where the job names an environment, that is what it says.
+        let by_name = |done: &Done| live && done.text.trim_end().ends_with(" run migrate");
+        let of_schema =
+            |done: &Done| by_name(done) || is_migration(done) && (live || done.work.kind == Kind::Deploy);
         facts.works.iter().any(|done| of_infrastructure(done) || of_schema(done))
     })
 }

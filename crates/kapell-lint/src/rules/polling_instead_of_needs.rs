@@ -2,7 +2,10 @@
 
 use kapell_view::audit::{Confidence, Severity};
 
-use kapell_spec::{finding::Span, github::Step};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Name, Step, Text},
+};
 
 use crate::{
     files::FileId,
@@ -48,6 +51,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 by_script(flow, at, step, report);
                 for_itself(flow, at, (step, facts), report);
                 for_all(flow, at, step, report);
+                if facts.runs_own_script() && flow.model.jobs.len() > 1 {
+                    in_called(repository, (flow, at), (step, facts), report);
+                }
                 let own = (flow.file, step.span);
                 let told = by_runs(repository, (flow, at), step.script(), own, report);
                 if !told && waits_by_push(flow) && facts.runs_own_script() {
@@ -186,7 +192,7 @@ const GIVEN: &[(&str, &str)] = &[
 ];
 
 /// Returns a text in one way of writing it: without blanks, and with what the workflow or the job gives to its variables.
-fn spelled(flow: &Flow, at: usize, text: &str) -> String {
+pub(super) fn spelled(flow: &Flow, at: usize, text: &str) -> String {
     let mut text: String = text.split_whitespace().collect();
     let env = flow.model.jobs[at].env.iter().chain(&flow.model.env);
     let own = env.map(|(name, value)| (&*name.text, value.text.split_whitespace().collect::<String>()));
@@ -249,8 +255,53 @@ fn awaited_artifact(flow: &Flow, at: usize, script: &str) -> Option<usize> {
 /// A loop over the checks of the commit until one of this workflow is there.
 fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
     let Some(target) = watched(flow, at, step).filter(|_| !works_before(flow, at, step)) else { return };
+    tell(flow, (at, step), target, goes_on_blindly(flow, at, step), report);
+}
+
+/// The same in a script of the repository, to which the step gives the name of the job.
+fn in_called(
+    repository: &Repository,
+    (flow, at): (&Flow, usize),
+    (step, facts): (&Step, &StepFacts),
+    report: &mut Report<'_>,
+) {
+    let job = &flow.model.jobs[at];
+    // What is called so may be another run.
+    let elsewhere =
+        |(name, value): &(Name, Text)| name.text.contains("RUN_ID") && !value.text.contains("github.run_id");
+    if step.env.iter().chain(&job.env).chain(&flow.model.env).any(elsewhere) || works_before(flow, at, step) {
+        return;
+    }
+    for command in &facts.commands {
+        let shell = usize::from(matches!(command.program(), "bash" | "sh"));
+        let Some((path, given)) = command.inner().get(shell..).and_then(<[String]>::split_first) else {
+            continue;
+        };
+        let named = |(other, known): &(usize, &Job)| {
+            let shown = known.name.as_ref().and_then(|name| name.literal()).unwrap_or(&known.id.text);
+            given.iter().any(|word| word == shown) && beside(flow, at, *other)
+        };
+        // To be told that no job is named is much cheaper than to look for the script.
+        let Some((target, _)) = flow.jobs().find(named).filter(|_| path.contains('/')) else { continue };
+        let Some(file) = own_scripts::named(&repository.files, flow, (job, step), path) else { continue };
+        if polls_jobs(&repository.files[file].text) {
+            tell(flow, (at, step), target, false, report);
+            return;
+        }
+    }
+}
+
+/// Tells whether a script asks for the jobs of its own run again and again, by the name that it is given.
+fn polls_jobs(script: &str) -> bool {
+    let any = |words: &[&str]| words.iter().any(|word| script.contains(word));
+    any(&["gh run view", "/jobs"])
+        && any(&["while ", "until ", "for "])
+        && ["RUN_ID", "sleep", "jobs", ".name", "$1"].iter().all(|word| script.contains(word))
+}
+
+/// Reports a job that waits for another one in a step.
+fn tell(flow: &Flow, (at, step): (usize, &Step), target: usize, blind: bool, report: &mut Report<'_>) {
     let target = &flow.model.jobs[target];
-    let blind = goes_on_blindly(flow, at, step);
     let draft = report
         .add(
             flow.file,

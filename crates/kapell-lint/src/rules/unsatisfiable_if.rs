@@ -84,11 +84,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn matters(flow: &Flow, at: usize) -> bool {
     let does = |at: usize, kind: Kind| flow.facts[at].iter().any(|facts| facts.does(kind));
     let outward = |at: usize| carry::delivers(flow, at) || does(at, Kind::Pages) || does(at, Kind::Test);
-    let skipped = |other: usize, job: &Job| {
-        flow.closures[other].contains(&at) && !job.condition.as_ref().is_some_and(Condition::asks_status)
-    };
     let rest = || carry::sends(flow, at) && flow.closures[at].iter().any(|&up| carry::delivers(flow, up));
-    outward(at) || rest() || flow.jobs().any(|(other, job)| skipped(other, job) && outward(other))
+    outward(at) || rest() || skips(flow, at).any(outward)
+}
+
+/// Tells whether a delivery is skipped together with a job that never runs.
+fn is_missed(flow: &Flow, at: usize) -> bool {
+    skips(flow, at).any(|other| carry::delivers(flow, other))
+}
+
+/// Returns the jobs that are skipped where another one is.
+fn skips(flow: &Flow, at: usize) -> impl Iterator<Item = usize> {
+    let skipped = move |(other, job): &(usize, &Job)| {
+        flow.closures[*other].contains(&at) && !job.condition.as_ref().is_some_and(Condition::asks_status)
+    };
+    flow.jobs().filter(skipped).map(|(other, _)| other)
 }
 
 /// `if: false`, alone or in front of what held before, is how people turn something off.

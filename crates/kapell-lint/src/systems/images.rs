@@ -455,7 +455,7 @@ fn is_kaniko(word: &str) -> bool {
 
 /// Puts in the variables of the workflow, the job and the step's own script that are plain texts. What the script takes from
 /// the run (`TAG=${GITHUB_SHA::7}`) is put in as well, but for what it asks a program.
-fn resolve(flow: &Flow, job: usize, facts: &StepFacts, image: &str) -> String {
+pub(crate) fn resolve(flow: &Flow, job: usize, facts: &StepFacts, image: &str) -> String {
     let given = flow.model.jobs[job].env.iter().chain(&flow.model.env);
     let given = given.filter_map(|(name, value)| Some((&*name.text, value.literal()?)));
     let assigned = facts.commands.iter().flat_map(|command| match command.words.split_first() {

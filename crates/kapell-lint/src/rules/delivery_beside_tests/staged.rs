@@ -1,7 +1,8 @@
 //! What a job only puts ready: it goes out by another job, which waits for the tests as well.
 
 use crate::{
-    github::{Flow, StepFacts, carry, tools::Kind},
+    github::{Flow, Github, StepFacts, carry, tools::Kind},
+    rules::polling_instead_of_needs::spelled,
     systems::images::{self, Pushed},
 };
 
@@ -32,6 +33,31 @@ pub(super) fn of(flow: &Flow, (at, what): (usize, Kind), judge: usize) -> Option
         Kind::Deploy if flow.facts[at].iter().all(gets_nothing) => Some(Staged::Unseen),
         _ => None,
     }
+}
+
+/// Tells whether all that a job publishes are images under the name of this run or commit which a job beside it takes to look
+/// at, and nothing here deploys.
+pub(super) fn is_handed_over(github: &Github, flow: &Flow, at: usize) -> bool {
+    let images = images::pushed_by(flow, at);
+    if seen(&images) != Staged::Unseen || !flow.facts[at].iter().all(only_images) {
+        return false;
+    }
+    let brings_out = |other: &Flow| {
+        let own = std::ptr::eq(other, flow);
+        other.jobs().any(|(job, _)| !(own && job == at) && carry::changes(other, job))
+    };
+    if github.flows.iter().any(brings_out) {
+        return false;
+    }
+    let texts: Vec<String> = flow
+        .jobs()
+        .filter(|(job, _)| *job != at)
+        .map(|(job, known)| spelled(flow, job, flow.text.get(known.span.range()).unwrap_or_default()))
+        .collect();
+    images.iter().all(|image| {
+        let name = spelled(flow, at, &format!("{}:{}", image.written, image.tag));
+        texts.iter().any(|text| text.contains(&name))
+    })
 }
 
 /// Tells whether a job deploys images that another one made for it alone, untested as well.

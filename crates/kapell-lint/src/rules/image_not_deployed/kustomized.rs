@@ -8,7 +8,7 @@ use crate::{
     github::script::Command,
     repository::Repository,
     rule::Report,
-    systems::{self, image_parts, kubernetes::What},
+    systems::{self, image_parts, images::resolve, kubernetes::What},
 };
 
 /// Tells of names that `kustomize edit set image` or `images:` of a kustomization is to replace, and nothing is called by.
@@ -62,7 +62,11 @@ fn named(repository: &Repository) -> Vec<(FileId, Span, String)> {
             }
             for (step, facts) in flow.steps(job) {
                 let Some(run) = &step.run else { continue };
-                let names = facts.commands.iter().flat_map(set);
+                // What the step gives to its variables itself is not what the workflow gives to them.
+                let own = |name: &str| step.env.iter().any(|(known, _)| name.contains(&*known.text));
+                let names = facts.commands.iter().flat_map(set).filter(|name| !own(name));
+                let names = names.map(|name| image_parts(&resolve(flow, job, facts, name)).0.to_owned());
+                let names = names.filter(|name| !name.contains(['$', '*']));
                 found.extend(names.map(|name| (flow.file, run.span, name)));
             }
         }
@@ -110,12 +114,12 @@ fn listed(repository: &Repository) -> Vec<(FileId, Span, String)> {
     found
 }
 
-/// Returns the names of `kustomize edit set image api=registry/api:1 web=...`.
-fn set(command: &Command) -> Vec<String> {
+/// Returns the names of `kustomize edit set image api=registry/api:1 web=...` as they are written.
+fn set(command: &Command) -> Vec<&str> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     let ["kustomize", "edit", "set", "image", pairs @ ..] = words.as_slice() else { return Vec::new() };
     let names = pairs.iter().filter(|word| !word.starts_with('-')).filter_map(|word| word.split_once('='));
-    names.map(|(name, _)| image_parts(name).0.to_owned()).filter(|name| !name.contains(['$', '*'])).collect()
+    names.map(|(name, _)| name).collect()
 }
 
 /// Tells whether all that kustomizations are made of stands in the repository.

@@ -89,9 +89,23 @@ impl Place<'_> {
         let span = self.expression.span(&self.flow.text);
         report
             .add(self.flow.file, span, format!("`{path} {sign} {literal}` {says} holds: {why}"))
-            .severity(if carry::delivers(self.flow, self.at) { Severity::High } else { Severity::Medium })
+            .severity(if self.is_grave() { Severity::High } else { Severity::Medium })
             .hint(hint)
             .done();
+    }
+
+    /// Tells whether a delivery hangs on it: that of its own job, or of what is skipped with a job that never runs.
+    fn is_grave(&self) -> bool {
+        let of_job = || {
+            let own = self.flow.model.jobs[self.at].condition.as_ref();
+            own.is_some_and(|condition| condition.span == self.expression.scalar)
+        };
+        let needed = || match &self.expression.expr.root().kind {
+            NodeKind::And(operands) => operands.iter().any(|operand| compared(operand).is_some()),
+            kind => matches!(kind, NodeKind::Compare { .. }),
+        };
+        carry::delivers(self.flow, self.at)
+            || !self.differs && of_job() && needed() && super::is_missed(self.flow, self.at)
     }
 
     /// Returns how a boolean is asked for that was compared with a word.
