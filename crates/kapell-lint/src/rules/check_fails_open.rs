@@ -124,14 +124,30 @@ struct Verdict<'a> {
 /// Returns the keys of an answer that say plainly whether something passes.
 fn verdicts<'a>(unit: &'a Unit, function: &str, value: Id) -> Vec<Verdict<'a>> {
     let verdict = |(key, given): (&'a str, &'a str)| {
-        let yes = match given {
-            "true" | "True" => true,
-            "false" | "False" => false,
-            _ => return None,
+        let passes = match given {
+            "true" | "True" => words::of_key(key, function)?,
+            "false" | "False" => !words::of_key(key, function)?,
+            _ => word_of(unit, function, key, given)?,
         };
-        words::of_key(key, function).map(|open| Verdict { key, given, passes: open == yes })
+        Some(Verdict { key, given, passes })
     };
     pairs(unit, value).into_iter().flatten().filter_map(verdict).collect()
+}
+
+/// Tells whether a word that a judge answers under a key of its own lets through, `verdict: 'pass'`, or stops. Nothing where the
+/// file knows no word that stops: then it may be no verdict at all.
+fn word_of(unit: &Unit, function: &str, key: &str, given: &str) -> Option<bool> {
+    let quoted = given.starts_with(['"', '\'']);
+    let word = given.trim_matches(['"', '\'']);
+    if !quoted || !words::judges(function) || !words::is_verdict(key) {
+        return None;
+    }
+    let stops = |text: &str| words::is_refusal(text.trim_matches(['"', '\'']));
+    let may_stop = || unit.syntax.of_kind(&["string"]).any(|id| stops(unit.text(id)));
+    match (words::is_pass(word), stops(word)) {
+        (true, _) => may_stop().then_some(true),
+        (_, stops) => stops.then_some(false),
+    }
 }
 
 /// Returns the keys of an object and what they are given, as they are written; those of a class in Python too. Nothing where

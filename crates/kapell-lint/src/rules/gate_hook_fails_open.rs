@@ -1,6 +1,7 @@
 //! `gate-hook-fails-open`: a hook that shall block lets everything pass when it fails, or never runs.
 
 mod of_clients; // gates of other clients
+mod piped; // ends with 2 that stand behind a pipe
 mod script; // what a script of the repository does
 
 use std::collections::BTreeSet;
@@ -555,6 +556,9 @@ fn swallowed(text: &str, is_async: bool) -> Option<(String, &'static str)> {
 
 /// Says why a gate does not hold, and what would.
 pub(super) fn open(hook: &Hook) -> Option<(String, &'static str)> {
+    if let Some(why) = piped::never_comes(hook) {
+        return Some((why, "let the gate stand last, or write `set -o pipefail;` before it"));
+    }
     // Who writes an end with 1 by hand wants it to be heard.
     if let Some(command) = hook.text.as_ref().filter(|_| script::GATES.contains(&&*hook.event.text)) {
         let text = command.text.trim_end();

@@ -5,6 +5,7 @@ mod averaged; // failures that an average leaves out
 mod called; // asynchronous functions that are called and not awaited
 mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
+mod filtered; // failures that are left out before a program decides by the rest
 mod invented; // answers that are made up
 mod settled; // failures that are gathered, and that nobody looks at
 mod task; // tasks that nobody keeps
@@ -40,6 +41,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         settled::check(&methods, unit, report);
         averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);
+        filtered::check(&methods, &repository.code, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);
     answered::check(&methods, repository.code.iter(), report);

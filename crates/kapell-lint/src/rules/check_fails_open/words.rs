@@ -108,6 +108,21 @@ pub(super) fn judges(name: &str) -> bool {
     words(name).iter().any(|word| JUDGES.contains(&word.as_str()))
 }
 
+/// Tells whether a key holds what a judge answers in a word.
+pub(super) fn is_verdict(key: &str) -> bool {
+    let last = words(key).pop();
+    last.is_some_and(|word| {
+        ["verdict", "decision", "judgement", "judgment", "outcome"].contains(&word.as_str())
+    })
+}
+
+/// Tells whether a text is a verdict that stops something.
+pub(super) fn is_refusal(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let more = ["fail", "failed", "refuse", "refused", "request_changes", "changes_requested"];
+    SHUT.contains(&&*text) || more.contains(&&*text)
+}
+
 /// Tells whether a text is a verdict that all is well.
 pub(super) fn is_pass(text: &str) -> bool {
     let text = text.to_ascii_lowercase();

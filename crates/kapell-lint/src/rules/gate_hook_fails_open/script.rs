@@ -1,7 +1,7 @@
 //! What a script that a hook starts does where it should say no.
 
 mod input; // what it takes for what it judges
-mod passes; // where it lets everything pass
+pub(super) mod passes; // where it lets everything pass
 
 use std::collections::BTreeSet;
 

@@ -66,7 +66,7 @@ fn averaged(unit: &Unit, call: Id) -> Option<(Id, Id, Id)> {
 }
 
 /// Returns the plain name that something is bound to.
-fn name_of(unit: &Unit, bound: Id) -> Option<Id> {
+pub(super) fn name_of(unit: &Unit, bound: Id) -> Option<Id> {
     let name = match unit.kind(bound) {
         "assignment" => unit.syntax.child(bound, "left")?,
         "variable_declarator" => unit.syntax.child(bound, "name")?,
@@ -76,7 +76,7 @@ fn name_of(unit: &Unit, bound: Id) -> Option<Id> {
 }
 
 /// Returns where a name stands again in the function that binds it.
-fn later(unit: &Unit, name: Id) -> Vec<Id> {
+pub(super) fn later(unit: &Unit, name: Id) -> Vec<Id> {
     let below = unit.syntax.below(unit.function_of(name)).filter(|&id| id > name);
     below.filter(|&id| unit.kind(id) == "identifier" && unit.text(id) == unit.text(name)).collect()
 }
@@ -84,13 +84,8 @@ fn later(unit: &Unit, name: Id) -> Vec<Id> {
 /// Returns the name of the list that takes of some results those which have not failed: `[r for r in results if isinstance(r, float)]`,
 /// `results.filter((r) => r.status === "fulfilled").map(...)`.
 fn without_failures(unit: &Unit, results: Id) -> Option<Id> {
-    let parent = unit.syntax[results].parent;
     if unit.language == Language::Python {
-        let made = unit.syntax[parent].parent;
-        let clause = unit.kind(parent) == "for_in_clause" && unit.kind(made) == "list_comprehension";
-        let picks = |id: Id| unit.kind(id) == "if_clause" && unit.text(id).contains("isinstance(");
-        let picked = clause && unit.syntax.children(made).any(picks);
-        return picked.then(|| name_of(unit, unit.syntax[made].parent))?;
+        return name_of(unit, unit.syntax[picked(unit, results)?].parent);
     }
     let chain = unit.syntax.around(results);
     let chain = chain.take_while(|&id| matches!(unit.kind(id), "member_expression" | "call_expression"));
@@ -98,6 +93,15 @@ fn without_failures(unit: &Unit, results: Id) -> Option<Id> {
     let text = unit.text(whole);
     let picked = text.contains(".filter(") && text.contains("fulfilled");
     picked.then(|| name_of(unit, unit.syntax[whole].parent))?
+}
+
+/// Returns the list that takes of some results in Python those which are of a kind: `[r for r in results if isinstance(r, float)]`.
+pub(super) fn picked(unit: &Unit, results: Id) -> Option<Id> {
+    let clause = unit.syntax[results].parent;
+    let made = unit.syntax[clause].parent;
+    let picks = |id: Id| unit.kind(id) == "if_clause" && unit.text(id).contains("isinstance(");
+    let list = unit.kind(clause) == "for_in_clause" && unit.kind(made) == "list_comprehension";
+    (list && unit.syntax.children(made).any(picks)).then_some(made)
 }
 
 /// Returns the average over a list that a use of its name is part of: `sum(scores) / len(scores)`, `mean(scores)`,

@@ -51,6 +51,13 @@ pub(super) const NOT_YET: &[&str] = &[
     "append",
     "store",
     "record",
+    // What goes to a file makes it; `Go to` at the head of a sentence does not.
+    " go to ",
+    " goes to ",
+    " land in ",
+    " lands in ",
+    " end up in ",
+    " ends up in ",
     "log ",
     "if ",
     "exist",

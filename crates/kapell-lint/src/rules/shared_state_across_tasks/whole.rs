@@ -136,6 +136,9 @@ fn direct(unit: &Unit, function: Id, call: Id, writes: bool) -> Option<((FileId,
 
 /// Returns what names the file that a call itself reads or writes whole, and whether others run meanwhile.
 fn handled(unit: &Unit, call: Id, writes: bool) -> Option<(Id, bool)> {
+    if let Some(file) = replaced(unit, call).filter(|_| writes) {
+        return Some((file, unit.language != Language::Python));
+    }
     let name = unit.callee_name(call);
     let opens = name == "open" && unit.language == Language::Python;
     let names = if writes { WRITES } else { READS };
@@ -152,6 +155,22 @@ fn handled(unit: &Unit, call: Id, writes: bool) -> Option<(Id, bool)> {
         ["aiofiles.", "anyio.", "trio.", "aiopath."].iter().any(|library| path.starts_with(library))
     };
     Some((named(unit, file), unit.language != Language::Python || aside()))
+}
+
+/// Returns what names the file whose place a new one takes, written aside: `rename(aside, STATE)`, `os.replace(aside, STATE)`,
+/// `aside.replace(STATE)`.
+///
+/// Source: POSIX, `rename`: what was called so before is gone, whatever others have written to it meanwhile.
+fn replaced(unit: &Unit, call: Id) -> Option<Id> {
+    let of_module = || unit.callee_path(call).is_some_and(|path| path.text.starts_with("os."));
+    let args = unit.args(call);
+    let plain = args.iter().all(|arg| arg.name.is_none());
+    match (unit.language == Language::Python, unit.callee_name(call), &*args) {
+        (true, "replace" | "rename", [_, file]) if plain && of_module() => Some(named(unit, file.value)),
+        (true, "replace" | "rename", [file]) if plain => Some(named(unit, file.value)),
+        (false, "rename" | "move", [_, file, ..]) => Some(file.value),
+        _ => None,
+    }
 }
 
 /// Returns what names the file that a path is made of: `LEDGER` of `anyio.Path(LEDGER)`.
