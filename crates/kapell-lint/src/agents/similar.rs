@@ -149,12 +149,23 @@ impl Hasher for AsItIs {
     }
 }
 
-/// Returns the pairs of sketches that are alike to at least `share`, in order, and how much.
+/// Two sketches that are alike, by their places.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// The one that comes first.
+    pub one: usize,
+    /// The other.
+    pub other: usize,
+    /// How alike they are, from 0 to 1.
+    pub likeness: f64,
+}
+
+/// Returns the pairs of sketches that are alike to at least `share`, in order.
 ///
 /// Of the least hashes of their union, at most `1 - share` are not in both. So among that many and one more of the
 /// least of one there is one that the other has, and looking it up replaces comparing all with all.
 #[must_use]
-pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
+pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<Pair> {
     let odd = odd_at_most(share) as usize;
     // The sketches that have a hash, last one first: each entry leads to the one before it.
     let mut last: HashMap<u64, usize, BuildHasherDefault<AsItIs>> = HashMap::default();
@@ -169,14 +180,14 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
             while let Some((other, before)) = next.map(|entry| entries[entry]) {
                 if std::mem::replace(&mut compared[other], at) != at {
                     let likeness = sketches[other].likeness_from(sketch, share);
-                    found.extend(likeness.map(|likeness| (other, at, likeness)));
+                    found.extend(likeness.map(|likeness| Pair { one: other, other: at, likeness }));
                 }
                 next = before;
             }
             entries.push((at, before));
         }
     }
-    found.sort_unstable_by_key(|&(one, other, _)| (one, other));
+    found.sort_unstable_by_key(|pair| (pair.one, pair.other));
     found
 }
 
@@ -217,7 +228,7 @@ mod tests {
                 for (other, two) in sketches.iter().enumerate().skip(at + 1) {
                     let likeness = one.likeness(two);
                     if likeness >= share {
-                        all.push((at, other, likeness));
+                        all.push(Pair { one: at, other, likeness });
                     }
                 }
             }

@@ -28,6 +28,16 @@ pub struct Named<'a> {
     pub name: &'a str,
 }
 
+/// Where a repository has its registry.
+struct Home<'a> {
+    /// The file.
+    unit: &'a Unit,
+    /// The function that registers, and the one that is asked.
+    functions: [Id; 2],
+    /// The attribute that the table is kept in.
+    table: &'a str,
+}
+
 /// What a repository registers its agents with.
 #[derive(Debug)]
 pub struct Registry<'a> {
@@ -45,19 +55,20 @@ impl<'a> Registry<'a> {
     /// Finds the registry of a repository, if it has just one.
     #[must_use]
     pub fn of(units: &'a [Unit]) -> Option<Self> {
-        let (home, register) = only(units, REGISTERS)?;
+        let (unit, register) = only(units, REGISTERS)?;
         let (other, get) = only(units, ASKS)?;
-        let kept = kept(home, register).filter(|_| home.file == other.file);
+        let table = kept(unit, register).filter(|_| unit.file == other.file);
+        let home = table.map(|table| Home { unit, functions: [register, get], table });
         let mut registry = Self {
             registered: Vec::new(),
             asked: Vec::new(),
-            hides_registered: kept.is_none(),
-            hides_asked: kept.is_none(),
+            hides_registered: home.is_none(),
+            hides_asked: home.is_none(),
         };
         for unit in units.iter().filter(|unit| unit.whole().contains("gent")) {
             registry.read_calls(unit);
-            if let Some(kept) = kept {
-                registry.read_uses(unit, kept, (home, [register, get]));
+            if let Some(home) = &home {
+                registry.read_uses(unit, home);
             }
         }
         Some(registry)
@@ -71,7 +82,7 @@ impl<'a> Registry<'a> {
                 continue;
             }
             let first = unit.args(call).first().filter(|arg| arg.name.is_none()).map(|arg| arg.value);
-            match first.and_then(|at| Some((at, plain(unit, at)?))) {
+            match first.and_then(|at| Some((at, unit.literal(at)?))) {
                 Some((at, name)) if registers => self.registered.push(Named { unit, call, at, name }),
                 Some((at, name)) => self.asked.push(Named { unit, call, at, name }),
                 None if registers => self.hides_registered = true,
@@ -81,17 +92,18 @@ impl<'a> Registry<'a> {
     }
 
     /// Reads what else is done with the table, by its name.
-    fn read_uses(&mut self, unit: &Unit, kept: &str, (home, own): (&Unit, [Id; 2])) {
-        if !unit.whole().contains(kept) {
+    fn read_uses(&mut self, unit: &Unit, home: &Home<'_>) {
+        if !unit.whole().contains(home.table) {
             return;
         }
+        let is_home = unit.file == home.unit.file;
         for id in unit.syntax.of_kind(&["attribute", "member_expression"]) {
-            let named = |field| unit.syntax.child(id, field).is_some_and(|name| unit.text(name) == kept);
+            let named =
+                |field| unit.syntax.child(id, field).is_some_and(|name| unit.text(name) == home.table);
             let object = unit.syntax.child(id, "object").map_or("", |object| unit.text(object));
-            let home = unit.file == home.file;
             // Another class has another table.
-            let mine = home || !matches!(object, "self" | "this");
-            let inside = home && own.iter().any(|&function| unit.syntax.holds(function, id));
+            let mine = is_home || !matches!(object, "self" | "this");
+            let inside = is_home && home.functions.iter().any(|&function| unit.syntax.holds(function, id));
             if !mine || inside || !(named("attribute") || named("property")) {
                 continue;
             }
@@ -105,9 +117,9 @@ impl<'a> Registry<'a> {
 
     /// Returns who is asked for and not registered, if all who are can be seen.
     #[must_use]
-    pub fn lost(&self) -> Vec<Named<'a>> {
+    pub fn unregistered(&self) -> Vec<Named<'a>> {
         let names: BTreeSet<&str> = self.registered.iter().map(|named| named.name).collect();
-        if self.hides_registered || names.len() < FEW {
+        if self.hides_registered || names.len() < WRITTEN_OUT_MIN {
             return Vec::new();
         }
         self.asked.iter().copied().filter(|named| !names.contains(named.name)).collect()
@@ -117,15 +129,16 @@ impl<'a> Registry<'a> {
     #[must_use]
     pub fn unasked(&self) -> Vec<Named<'a>> {
         let names: BTreeSet<&str> = self.asked.iter().map(|named| named.name).collect();
-        if self.hides_asked || names.len() < FEW {
+        if self.hides_asked || names.len() < WRITTEN_OUT_MIN {
             return Vec::new();
         }
         self.registered.iter().copied().filter(|named| !names.contains(named.name)).collect()
     }
 }
 
-/// So many names are there at least where a table of agents is filled and read by names that are written out.
-const FEW: usize = 3;
+/// The least number of names that are written out from which on a table is taken to be filled, or asked, by such names: with
+/// fewer of them the rest may go by names that are computed.
+const WRITTEN_OUT_MIN: usize = 3;
 
 /// What is done with a table.
 enum Use {
@@ -182,11 +195,6 @@ fn kept(unit: &Unit, register: Id) -> Option<&str> {
     })?;
     let name = unit.syntax.child(table, "attribute").or_else(|| unit.syntax.child(table, "property"))?;
     Some(unit.text(name))
-}
-
-fn plain(unit: &Unit, id: Id) -> Option<&str> {
-    let text = unit.text(id);
-    (unit.kind(id) == "string" && text.starts_with(['"', '\''])).then(|| text.trim_matches(['"', '\'']))
 }
 
 /// Tells whether a call sets an agent to work that was asked for by its name: `get_agent("coder").run(task)`.

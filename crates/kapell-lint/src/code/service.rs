@@ -456,13 +456,7 @@ pub fn wrapped(unit: &Unit, id: Id, words: &[&str]) -> bool {
 /// Returns the name of the function around a node, for people.
 #[must_use]
 pub fn place_name(unit: &Unit, id: Id) -> String {
-    let function = unit.syntax.around(id).filter(|&around| FUNCTIONS.contains(&unit.kind(around)));
-    let named = |function: Id| {
-        let parent = unit.syntax[function].parent;
-        let given =
-            (unit.kind(parent) == "variable_declarator").then(|| unit.syntax.child(parent, "name")).flatten();
-        unit.syntax.child(function, "name").or(given)
-    };
-    let name = function.filter_map(named).next();
+    let mut functions = unit.syntax.around(id).filter(|&around| FUNCTIONS.contains(&unit.kind(around)));
+    let name = functions.find_map(|function| unit.name_of(function));
     name.map_or_else(String::new, |name| format!(" in `{}`", unit.text(name)))
 }

@@ -113,6 +113,14 @@ impl Unit {
         &self.text[self.syntax[id].span.range()]
     }
 
+    /// Returns what a string says that begins with its quote: one with a prefix, or made of parts, may say anything.
+    #[must_use]
+    pub fn literal(&self, id: Id) -> Option<&str> {
+        let text = self.text(id);
+        let plain = self.kind(id) == "string" && text.starts_with(['"', '\'']);
+        plain.then(|| text.trim_matches(['"', '\'']))
+    }
+
     /// Returns the text of the file.
     #[must_use]
     pub fn whole(&self) -> &str {
@@ -192,6 +200,15 @@ impl Unit {
     #[must_use]
     pub fn function_of(&self, id: Id) -> Id {
         self.syntax.around(id).find(|&around| FUNCTIONS.contains(&self.kind(around))).unwrap_or(Id::ROOT)
+    }
+
+    /// Returns where the name of a function stands: its own, or that of the variable which it is given to.
+    #[must_use]
+    pub fn name_of(&self, function: Id) -> Option<Id> {
+        let parent = self.syntax[function].parent;
+        let given =
+            || self.syntax.child(parent, "name").filter(|_| self.kind(parent) == "variable_declarator");
+        self.syntax.child(function, "name").or_else(given)
     }
 
     /// Tells whether a function is asynchronous.

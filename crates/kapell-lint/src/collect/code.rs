@@ -13,13 +13,14 @@ use crate::{
         registry::Registry,
         service,
     },
+    files::FileId,
     inventory::{AssetKey, Builder, Target},
     repository::Repository,
 };
 
 /// Adds all of it, as far as code is read at this depth.
 pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
-    let registered = add_registered(repository, builder);
+    let mut asked = add_registered(repository, builder);
     add_members(repository, builder);
     for unit in repository.code.iter() {
         let asks = || unit.calls().any(|call| service::asks(unit, call));
@@ -27,25 +28,22 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
         for graph in &graphs {
             add_graph(graph, builder);
         }
-        let asked = registered.asked.get(&unit.file).map_or(&[][..], Vec::as_slice);
+        let asked = asked.remove(&unit.file).unwrap_or_default();
         if asked.is_empty() && (!graphs.is_empty() || !asks()) {
             continue;
         }
         let file = &repository.files[unit.file];
         let span = Span::new(0, file.text.len());
         let key = builder.asset(AssetKind::Code, &file.path, Scope::Repository, unit.file, span);
-        for &(at, ref to) in asked {
+        for (at, to) in asked {
             let at = (unit.file, unit.span(at));
-            builder.edge(key, to.clone(), EdgeKind::Delegates, Strength::Certain, at);
+            builder.edge(key, to, EdgeKind::Delegates, Strength::Certain, at);
         }
     }
 }
 
-/// What files ask a registry of agents for.
-#[derive(Default)]
-struct Asked {
-    asked: BTreeMap<crate::files::FileId, Vec<(Id, Target)>>,
-}
+/// Where files ask a registry for agents, and what each is.
+type Asked = BTreeMap<FileId, Vec<(Id, Target)>>;
 
 /// Adds the agents that are registered by name, and returns who is asked for where.
 fn add_registered(repository: &Repository, builder: &mut Builder<'_>) -> Asked {
@@ -64,7 +62,7 @@ fn add_registered(repository: &Repository, builder: &mut Builder<'_>) -> Asked {
             None if registry.hides_registered => Target::Beside(named.name.to_owned()),
             None => Target::Missing(named.name.to_owned()),
         };
-        asked.asked.entry(named.unit.file).or_default().push((named.at, to));
+        asked.entry(named.unit.file).or_default().push((named.at, to));
     }
     asked
 }

@@ -183,14 +183,12 @@ fn below(file: &File, marks: Marks, line: u32) -> String {
     let doc = file.line_text(line + 1).trim();
     let quotes = ["\"\"\"", "'''"].into_iter().find(|quotes| marks == Marks::Hash && doc.starts_with(quotes));
     match quotes {
-        Some(quotes) if doc.len() > 5 && doc.ends_with(quotes) => join([doc]),
+        Some(quotes) if doc[quotes.len()..].contains(quotes) => join([doc]),
         Some(quotes) => {
-            let mut closed = false;
-            join(
-                all.skip(1)
-                    .take_while(|text| !std::mem::replace(&mut closed, text.contains(quotes)))
-                    .chain([doc]),
-            )
+            let lines: Vec<&str> = all.collect();
+            let end = lines.iter().skip(1).position(|line| line.contains(quotes));
+            // The first line, those between, and the one that closes.
+            join(lines.into_iter().take(end.map_or(BLOCK, |end| end + 2)))
         }
         None => join(all.map_while(|text| marks.whole(text))),
     }
@@ -237,6 +235,8 @@ mod tests {
         assert_eq!(said("a.py", text, 7), ["'two' of them", "Of f."]);
         let text = "for (const a of b) { // few\n  await c('http://x');\n}\n";
         assert_eq!(said("a.ts", text, 2), ["few"]);
+        let text = "def f():\n    \"\"\"Of f.\n\n    It waits.\n    \"\"\"\n    g()\n    # no\n";
+        assert_eq!(said("a.py", text, 6), ["Of f. It waits."]);
     }
 
     #[test]

@@ -38,18 +38,20 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for agents in scopes.into_values().filter(|agents| agents.len() > 1) {
         let named = by_name(&agents);
         let copied = copies::groups(repository, &agents, &|pair| named.contains_key(pair));
-        let in_copies = |one, other| {
-            copied.iter().any(|group| group.members.contains(&one) && group.members.contains(&other))
-        };
-        for group in &copied {
+        let mut group_of: BTreeMap<usize, usize> = BTreeMap::new();
+        for (number, group) in copied.iter().enumerate() {
+            group_of.extend(group.members.iter().map(|&at| (at, number)));
             let members: Vec<&Asset> = group.members.iter().map(|&at| agents[at]).collect();
             tell(repository, report, &members, group.severity(&agents), &group.why());
         }
         let reworded = reworded(repository, &agents).into_iter().map(|pair| (pair, REWORDED));
         let said = said_alike(&agents).into_iter().map(|pair| (pair, SAID));
         let mut told = named;
-        for (pair, why) in reworded.chain(said).filter(|((one, other), _)| !in_copies(*one, *other)) {
-            told.entry(pair).or_insert(why);
+        for ((one, other), why) in reworded.chain(said) {
+            let copies = group_of.get(&one).is_some_and(|group| group_of.get(&other) == Some(group));
+            if !copies {
+                told.entry((one, other)).or_insert(why);
+            }
         }
         for ((one, other), (severity, why)) in told {
             tell(repository, report, &[agents[one], agents[other]], severity, why);

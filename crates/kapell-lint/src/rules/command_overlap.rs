@@ -143,7 +143,7 @@ fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
         let sketches: Vec<&similar::Sketch> =
             assets.iter().map(|asset| asset.sketch(&repository.files)).collect();
         let mut told: BTreeSet<[&str; 2]> = BTreeSet::new();
-        for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
+        for similar::Pair { one, other, likeness } in similar::pairs(&sketches, ALIKE) {
             let (one, other) = (assets[one], assets[other]);
             let mut both = [&*one.name, &*other.name];
             both.sort_unstable();
@@ -160,7 +160,7 @@ fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
                 "`{}` and `{}` are alike to {:.0} %",
                 delegation::called(one),
                 delegation::called(other),
-                alike * 100.0
+                likeness * 100.0
             );
             let hint = match agents {
                 0 => "keep one, or let one take what differs as an argument",

@@ -1,8 +1,11 @@
 //! Keys that code reads of what a function gives, and that the function never sets.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use kapell_spec::suggest;
+use kapell_spec::{hash::HashMap, suggest};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -28,17 +31,39 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let modules = Modules::new(&repository.code);
+    let mut gives = Gives::new();
     for unit in repository.code.iter().filter(|unit| unit.language == Language::Python) {
-        let mut told: Vec<(FileId, Id)> = Vec::new();
+        let mut told: BTreeSet<(FileId, Id)> = BTreeSet::new();
+        let reader = Reader { modules: &modules, unit, names: OnceCell::new() };
         for bound in unit.syntax.of_kind(&["assignment"]) {
-            let Some(found) = read_in_vain(&modules, unit, bound) else { continue };
+            let Some(found) = reader.read_in_vain(bound, &mut gives) else { continue };
             let maker = (found.other.file, found.maker);
-            if told.contains(&maker) || !all_alike(repository, unit, &found) {
-                continue;
+            if !told.contains(&maker) && all_alike(repository, unit, &found) {
+                told.insert(maker);
+                tell(unit, &found, report);
             }
-            told.push(maker);
-            tell(unit, &found, report);
         }
+    }
+}
+
+/// The keys that functions give, of each that was asked for; nothing where they cannot be seen.
+type Gives<'a> = BTreeMap<(FileId, Id), Option<BTreeSet<&'a str>>>;
+
+/// Where each name of a file stands, in the order of the text.
+struct Names<'a>(HashMap<&'a str, Vec<Id>>);
+
+impl<'a> Names<'a> {
+    fn of(unit: &'a Unit) -> Self {
+        let mut all: HashMap<&str, Vec<Id>> = HashMap::default();
+        unit.syntax.of_kind(&["identifier"]).for_each(|id| all.entry(unit.text(id)).or_default().push(id));
+        Self(all)
+    }
+
+    /// Returns where a name stands within a node.
+    fn within(&self, unit: &Unit, outer: Id, name: &str) -> &[Id] {
+        let all = self.0.get(name).map_or(&[][..], Vec::as_slice);
+        let (from, end) = (all.partition_point(|&id| id <= outer), unit.syntax.end(outer));
+        &all[from..all.partition_point(|&id| id < end)]
     }
 }
 
@@ -77,35 +102,42 @@ fn tell(unit: &Unit, found: &Found<'_>, report: &mut Report<'_>) {
         .done();
 }
 
-/// Finds the first key that is read of what a name is bound to, and that the function which gives it never sets.
-fn read_in_vain<'a>(modules: &Modules<'a>, unit: &'a Unit, bound: Id) -> Option<Found<'a>> {
-    let name = unit.syntax.child(bound, "left").filter(|&id| unit.kind(id) == "identifier")?;
-    let right = unit.syntax.child(bound, "right")?;
-    let waits = unit.kind(right) == "await";
-    let call = if waits { unit.syntax.children(right).nth(1)? } else { right };
-    if unit.kind(call) != "call" || unit.values(name, unit.text(name)).len() != 1 {
-        return None;
-    }
-    let (other, maker) = maker(modules, unit, call)?;
-    if other.language != Language::Python || other.is_async(maker) != waits {
-        return None;
-    }
-    let keys = keys(other, maker)?;
-    let function = unit.function_of(bound);
-    let mut found = None;
-    let named = unit
-        .syntax
-        .below(function)
-        .filter(|&id| id != name && unit.kind(id) == "identifier" && unit.text(id) == unit.text(name));
-    for id in named {
-        let (read, key) = read(unit, id)?;
-        let lost = key.filter(|key| !keys.contains(key));
-        if let Some(key) = lost.filter(|_| found.is_none()) {
-            found = Some((read, key.to_owned()));
+/// A file that is read.
+struct Reader<'a, 'm> {
+    modules: &'m Modules<'a>,
+    unit: &'a Unit,
+    names: OnceCell<Names<'a>>,
+}
+
+impl<'a> Reader<'a, '_> {
+    /// Finds the first key that is read of what a name is bound to, and that the function which gives it never sets.
+    fn read_in_vain(&self, bound: Id, gives: &mut Gives<'a>) -> Option<Found<'a>> {
+        let unit = self.unit;
+        let name = unit.syntax.child(bound, "left").filter(|&id| unit.kind(id) == "identifier")?;
+        let right = unit.syntax.child(bound, "right")?;
+        let waits = unit.kind(right) == "await";
+        let call = if waits { unit.syntax.children(right).nth(1)? } else { right };
+        if unit.kind(call) != "call" || unit.values(name, unit.text(name)).len() != 1 {
+            return None;
         }
+        let (other, maker) = maker(self.modules, unit, call)?;
+        if other.language != Language::Python || other.is_async(maker) != waits {
+            return None;
+        }
+        let keys = gives.entry((other.file, maker)).or_insert_with(|| keys(other, maker)).as_ref()?;
+        let names = self.names.get_or_init(|| Names::of(unit));
+        let mut found = None;
+        let named = names.within(unit, unit.function_of(bound), unit.text(name)).iter().copied();
+        for id in named.filter(|&id| id != name) {
+            let (read, key) = read(unit, id)?;
+            let lost = key.filter(|key| !keys.contains(key));
+            if let Some(key) = lost.filter(|_| found.is_none()) {
+                found = Some((read, key.to_owned()));
+            }
+        }
+        let (read, key) = found?;
+        Some(Found { other, maker, keys: keys.clone(), read, key })
     }
-    let (read, key) = found?;
-    Some(Found { other, maker, keys, read, key })
 }
 
 /// Finds the function that a call calls: one of a name, or a method of the same object, which its class may inherit.
@@ -150,17 +182,12 @@ fn keys(unit: &Unit, function: Id) -> Option<BTreeSet<&str>> {
         for part in unit.syntax.children(given) {
             match unit.kind(part) {
                 "{" | "}" | "," | "comment" => {}
-                "pair" => drop(keys.insert(plain(unit, unit.syntax.child(part, "key")?)?)),
+                "pair" => drop(keys.insert(unit.literal(unit.syntax.child(part, "key")?)?)),
                 _ => return None,
             }
         }
     }
     (!keys.is_empty()).then_some(keys)
-}
-
-fn plain(unit: &Unit, id: Id) -> Option<&str> {
-    let text = unit.text(id);
-    (unit.kind(id) == "string" && text.starts_with(['"', '\''])).then(|| text.trim_matches(['"', '\'']))
 }
 
 /// Returns where a dictionary is read under a name, and the key if it is written out; `None` where anything else is done with
@@ -176,7 +203,7 @@ fn read(unit: &Unit, id: Id) -> Option<(Id, Option<&str>)> {
             let written =
                 unit.kind(whole) == "delete_statement" || unit.syntax.child(whole, "left") == Some(around);
             let tried = asked.into_iter().any(|id| unit.kind(id) == "try_statement");
-            (!written).then(|| (around, plain(unit, key).filter(|_| !tried)))
+            (!written).then(|| (around, unit.literal(key).filter(|_| !tried)))
         }
         "attribute" => {
             let call = unit.syntax[around].parent;
@@ -184,7 +211,7 @@ fn read(unit: &Unit, id: Id) -> Option<(Id, Option<&str>)> {
             let gets = unit.kind(call) == "call" && unit.syntax.child(call, "function") == Some(around);
             let name = unit.syntax.child(around, "attribute").map_or("", |name| unit.text(name));
             match name {
-                "get" if gets => Some((call, key.and_then(|key| plain(unit, key)))),
+                "get" if gets => Some((call, key.and_then(|key| unit.literal(key)))),
                 "keys" | "values" | "items" if gets => Some((call, None)),
                 _ => None,
             }

@@ -7,6 +7,7 @@ mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
 mod filtered; // failures that are left out before a program decides by the rest
 mod invented; // answers that are made up
+mod kept; // what is kept of results
 mod settled; // failures that are gathered, and that nobody looks at
 mod task; // tasks that nobody keeps
 

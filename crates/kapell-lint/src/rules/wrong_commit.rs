@@ -3,7 +3,7 @@
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, intent, script::Command};
+use crate::github::{Flow, facts::Done, intent, script::Command};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -48,39 +48,45 @@ const REASONS: &[&str] =
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        let found = match only_event(flow) {
-            Some("repository_dispatch") => wrong(flow, released),
-            Some("issue_comment") => wrong(flow, commented),
-            Some("pull_request_target") => wrong(flow, targeted),
+        let look: Look = match only_event(flow) {
+            Some("repository_dispatch") => released,
+            Some("issue_comment") => commented,
+            Some("pull_request_target") => targeted,
             _ => continue,
         };
-        tell(flow, &found, report);
+        tell(flow, &wrong(flow, look), report);
     }
+}
+
+/// What a job does with the commit that it has checked out, though it speaks for another one.
+struct Deed<'a> {
+    /// The step that does it.
+    step: &'a Step,
+    /// What it does, behind the name of the job.
+    what: &'static str,
+    /// What helps.
+    hint: &'static str,
 }
 
 /// A job that speaks for another commit.
 struct Wrong<'a> {
-    job: usize,
+    job: &'a Job,
     checkout: &'a Step,
-    /// What it does with what it has checked out.
-    does: &'a Step,
-    /// What it does, behind its name.
-    message: &'static str,
-    hint: &'static str,
+    deed: Deed<'a>,
 }
 
-/// Finds the step by which a job speaks for another commit, what it does, and what helps.
-type Look = for<'a> fn(&'a Flow, usize, &str) -> Option<(&'a Step, &'static str, &'static str)>;
+/// Finds what a job, of this number and text, does with a commit that is not the one it speaks for.
+type Look = for<'a> fn(&'a Flow, usize, &str) -> Option<Deed<'a>>;
 
+/// Finds the jobs that take the commit of their event alone, and of which `look` finds that they speak for another.
 fn wrong(flow: &Flow, look: Look) -> Vec<Wrong<'_>> {
-    let of_job = |(job, model): (usize, &'_ Job)| {
-        let text = flow.text.get(model.span.range()).unwrap_or_default();
+    let of_job = |(at, job): (usize, &'_ Job)| {
+        let text = flow.text.get(job.span.range()).unwrap_or_default();
         if BRINGS.iter().any(|word| text.contains(word)) {
             return None;
         }
-        let checkout = plain_checkout(&flow.model.jobs[job])?;
-        let (does, message, hint) = look(flow, job, text)?;
-        Some(Wrong { job, checkout, does, message, hint })
+        let job = &flow.model.jobs[at];
+        Some(Wrong { job, checkout: plain_checkout(job)?, deed: look(flow, at, text)? })
     };
     flow.jobs().filter_map(of_job).collect()
 }
@@ -117,13 +123,13 @@ const UPLOADS: &[(&str, &[&str])] = &[
 ///
 /// Source: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#repository_dispatch>:
 /// `GITHUB_SHA` is the last commit on the default branch.
-fn released<'a>(flow: &'a Flow, at: usize, text: &str) -> Option<(&'a Step, &'static str, &'static str)> {
+fn released<'a>(flow: &'a Flow, at: usize, text: &str) -> Option<Deed<'a>> {
     let head = flow.text.split_once("\njobs:").map_or("", |(head, _)| head);
     if !PAYLOAD.iter().any(|word| text.contains(word) || head.contains(word)) {
         return None;
     }
     let by_command = |command: &Command| command.words.iter().take(3).eq(["gh", "release", "upload"]);
-    let (upload, _) = flow.steps(at).find(|(step, facts)| {
+    let (step, _) = flow.steps(at).find(|(step, facts)| {
         let by_action = || {
             let inputs = UPLOADS.iter().find(|(name, _)| step.is(name)).map(|(_, inputs)| *inputs);
             let named = |key: &&str| step.input(key).is_some_and(|text| text.text.contains("client_payload"));
@@ -131,15 +137,18 @@ fn released<'a>(flow: &'a Flow, at: usize, text: &str) -> Option<(&'a Step, &'st
         };
         facts.commands.iter().any(by_command) || by_action()
     })?;
-    let message = "builds the files of the release that the message names from the default branch";
-    Some((upload, message, "check out the tag: `ref:` with the one of the payload"))
+    Some(Deed {
+        step,
+        what: "builds the files of the release that the message names from the default branch",
+        hint: "check out the tag: `ref:` with the one of the payload",
+    })
 }
 
 /// A comment on a pull request has the default branch tested.
 ///
 /// Source: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#issue_comment>:
 /// `GITHUB_SHA` is the last commit on the default branch.
-fn commented<'a>(flow: &'a Flow, at: usize, _: &str) -> Option<(&'a Step, &'static str, &'static str)> {
+fn commented<'a>(flow: &'a Flow, at: usize, _: &str) -> Option<Deed<'a>> {
     // The condition without its blanks.
     let condition = &flow.model.jobs[at].condition.as_ref()?.text;
     let condition: String = condition.split_whitespace().collect();
@@ -147,9 +156,11 @@ fn commented<'a>(flow: &'a Flow, at: usize, _: &str) -> Option<(&'a Step, &'stat
     if before.ends_with(['!', '(']) && before.contains('!') || after.starts_with("==null") {
         return None;
     }
-    let message = "tests the default branch, and not the pull request that was commented on";
-    let hint = "check out `refs/pull/${{ github.event.issue.number }}/head`, of people who may run code here";
-    Some((judge(flow, at)?, message, hint))
+    Some(Deed {
+        step: judge(flow, at)?,
+        what: "tests the default branch, and not the pull request that was commented on",
+        hint: "check out `refs/pull/${{ github.event.issue.number }}/head`, of people who may run code here",
+    })
 }
 
 /// Words of a job that looks at what was merged.
@@ -159,27 +170,30 @@ const MERGED: &[&str] = &["merged", "closed"];
 ///
 /// Source: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#pull_request_target>:
 /// `GITHUB_SHA` is the last commit on the default branch, and was that of the branch which it is for until December 2025.
-fn targeted<'a>(flow: &'a Flow, at: usize, text: &str) -> Option<(&'a Step, &'static str, &'static str)> {
+fn targeted<'a>(flow: &'a Flow, at: usize, text: &str) -> Option<Deed<'a>> {
     let types = flow.model.event("pull_request_target").and_then(|event| event.filter("types"));
     let commits = types.is_none_or(|types| types.items.iter().any(|item| &*item.text == "synchronize"));
     if !commits || MERGED.iter().any(|word| text.contains(word)) {
         return None;
     }
-    let message = "tests the default branch, and not what the pull request changes";
-    Some((judge(flow, at)?, message, "start it on `pull_request`, which needs no secrets to test"))
+    Some(Deed {
+        step: judge(flow, at)?,
+        what: "tests the default branch, and not what the pull request changes",
+        hint: "start it on `pull_request`, which needs no secrets to test",
+    })
 }
 
 /// Returns the first step that tests what was checked out.
 fn judge(flow: &Flow, at: usize) -> Option<&Step> {
-    let tests = |done: &crate::github::facts::Done| done.command.is_some() && done.work.kind.checks();
+    let tests = |done: &Done| done.command.is_some() && done.work.kind.checks();
     flow.steps(at).find(|(_, facts)| facts.works.iter().any(tests)).map(|(step, _)| step)
 }
 
 fn tell(flow: &Flow, found: &[Wrong<'_>], report: &mut Report<'_>) {
     let [first, rest @ ..] = found else { return };
-    let message = format!("`{}` {}", flow.model.jobs[first.job].id.text, first.message);
-    let mut draft = report.add(flow.file, first.checkout.name_span(), message).hint(first.hint);
-    draft = draft.also(flow.file, first.does.name_span(), "done with that");
+    let message = format!("`{}` {}", first.job.id.text, first.deed.what);
+    let mut draft = report.add(flow.file, first.checkout.name_span(), message).hint(first.deed.hint);
+    draft = draft.also(flow.file, first.deed.step.name_span(), "done with that");
     for other in rest {
         draft = draft.also(flow.file, other.checkout.name_span(), "the same here");
     }

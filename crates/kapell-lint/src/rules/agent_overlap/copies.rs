@@ -1,7 +1,7 @@
 //! Agents whose texts are much the same. What all agents of a house have in common, as a memory or rules that are put into
 //! each of them, makes no two of them copies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::hash::HashMap;
 use kapell_view::audit::Severity;
@@ -9,7 +9,7 @@ use kapell_view::audit::Severity;
 use crate::{
     agents::{
         Asset,
-        similar::{self, Sketch},
+        similar::{self, Pair, Sketch},
     },
     repository::Repository,
 };
@@ -20,14 +20,14 @@ const ALIKE: f64 = 0.65;
 /// How many agents a scope needs to have lines of the house.
 const HOUSE_MIN: usize = 4;
 
-/// The share of its text, one part of so many, that an agent must have of its own for that to be compared; with less it is the
-/// whole that is copied.
+/// What an agent has of its own is compared where it is at least one part in so many of its text: with less it is the whole that
+/// is copied.
 const OWN_PART: usize = 5;
 
 /// Agents that hang together by being copies of each other.
 pub(super) struct Group {
-    /// Their places, in order; two at least.
-    pub(super) members: Vec<usize>,
+    /// Their places; two at least.
+    pub(super) members: BTreeSet<usize>,
     /// How alike the two are that are so the least, from 0 to 1.
     least: f64,
 }
@@ -41,8 +41,9 @@ impl Group {
 
     /// Tells how bad it is: variants for different work are less so.
     pub(super) fn severity(&self, agents: &[&Asset]) -> Severity {
-        match self.members[..] {
-            [one, other] if is_variant(agents[one], agents[other]) => Severity::Low,
+        let members: Vec<&Asset> = self.members.iter().map(|&at| agents[at]).collect();
+        match members[..] {
+            [one, other] if is_variant(one, other) => Severity::Low,
             _ => Severity::Medium,
         }
     }
@@ -56,42 +57,52 @@ pub(super) fn groups(
 ) -> Vec<Group> {
     let sketches: Vec<&Sketch> = agents.iter().map(|agent| agent.sketch(&repository.files)).collect();
     let mut pairs = similar::pairs(&sketches, ALIKE);
-    pairs.retain(|&(one, other, _)| !told(&(one, other)));
+    pairs.retain(|pair| !told(&(pair.one, pair.other)));
     if agents.len() >= HOUSE_MIN && !pairs.is_empty() && similar::most_common(&sketches) * 2 >= agents.len() {
-        pairs = without_house(repository, agents, pairs);
+        retain_without_house(repository, agents, &mut pairs);
     }
-    let mut first: Vec<usize> = (0..agents.len()).collect();
-    let root = |first: &[usize], mut at: usize| {
-        while first[at] != at {
-            at = first[at];
+    let mut joined = Joined((0..agents.len()).collect());
+    for pair in &pairs {
+        joined.join(pair.one, pair.other);
+    }
+    let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+    for pair in &pairs {
+        let first = joined.first(pair.one);
+        let group = groups.entry(first).or_insert(Group { members: BTreeSet::new(), least: 1.0 });
+        group.members.extend([pair.one, pair.other]);
+        group.least = group.least.min(pair.likeness);
+    }
+    groups.into_values().collect()
+}
+
+/// Places that hang together, each with one before it that it hangs together with, or itself.
+struct Joined(Vec<usize>);
+
+impl Joined {
+    /// Returns the first place that one hangs together with.
+    fn first(&mut self, mut at: usize) -> usize {
+        while self.0[at] != at {
+            self.0[at] = self.0[self.0[at]];
+            at = self.0[at];
         }
         at
-    };
-    for &(one, other, _) in &pairs {
-        let (one, other) = (root(&first, one), root(&first, other));
-        first[one.max(other)] = one.min(other);
     }
-    let mut by_root: HashMap<usize, Group> = HashMap::default();
-    for &(one, other, alike) in &pairs {
-        let group = by_root.entry(root(&first, one)).or_insert(Group { members: Vec::new(), least: 1.0 });
-        group.members.extend([one, other]);
-        group.least = group.least.min(alike);
+
+    fn join(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.first(one), self.first(other));
+        self.0[one.max(other)] = one.min(other);
     }
-    let mut groups: Vec<Group> = by_root.into_values().collect();
-    for group in &mut groups {
-        group.members.sort_unstable();
-        group.members.dedup();
-    }
-    groups.sort_unstable_by(|one, other| one.members.cmp(&other.members));
-    groups
+}
+
+/// What an agent has of its own.
+struct Own {
+    sketch: Sketch,
+    /// Whether it is too little to be compared.
+    little: bool,
 }
 
 /// Leaves of pairs that are alike those which are so without the lines that at least half of all agents have.
-fn without_house(
-    repository: &Repository,
-    agents: &[&Asset],
-    mut pairs: Vec<(usize, usize, f64)>,
-) -> Vec<(usize, usize, f64)> {
+fn retain_without_house(repository: &Repository, agents: &[&Asset], pairs: &mut Vec<Pair>) {
     let body = |at: usize| {
         let agent = agents[at];
         &repository.files[agent.file].text[agent.definition.body as usize..]
@@ -102,14 +113,17 @@ fn without_house(
         lines.into_iter().for_each(|line| *having.entry(line).or_default() += 1);
     }
     having.retain(|_, count| *count * 2 >= agents.len());
-    let own: Vec<String> = (0..agents.len())
-        .map(|at| lines(body(at)).filter(|line| !having.contains_key(line)).collect::<Vec<_>>().join("\n"))
-        .collect();
-    pairs.retain(|&(one, other, _)| {
-        let little = |at: usize| own[at].len() * OWN_PART < body(at).len();
-        little(one) && little(other) || Sketch::of(&own[one]).likeness(&Sketch::of(&own[other])) >= ALIKE
+    let own = |at: usize| {
+        let lines: Vec<&str> = lines(body(at)).filter(|line| !having.contains_key(line)).collect();
+        let text = lines.join("\n");
+        Own { sketch: Sketch::of(&text), little: text.len() * OWN_PART < body(at).len() }
+    };
+    let paired: BTreeSet<usize> = pairs.iter().flat_map(|pair| [pair.one, pair.other]).collect();
+    let owns: BTreeMap<usize, Own> = paired.into_iter().map(|at| (at, own(at))).collect();
+    pairs.retain(|pair| {
+        let (one, other) = (&owns[&pair.one], &owns[&pair.other]);
+        one.little && other.little || one.sketch.likeness(&other.sketch) >= ALIKE
     });
-    pairs
 }
 
 /// Returns the lines of a text that say something.

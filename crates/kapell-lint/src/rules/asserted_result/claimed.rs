@@ -14,7 +14,7 @@ const MARKS: &[&str] = &["✅", "✔", "☑", "[x]", ":white_check_mark:"];
 /// How such a line ends.
 const ENDS: &[&str] = &["passed", "passing", "pass", "success", "succeeded", "ok", "clean"];
 
-/// Words of what is checked, and what a step does that checks it. What a compiler finds a build finds, too.
+/// Words of what is checked, and what a step does that checks it.
 const CHECKED: &[(&[&str], Kind)] = &[
     (&["security", "vulnerability", "vulnerabilities", "audit"], Kind::Audit),
     (&["test", "tests"], Kind::Test),

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use kapell_spec::hash::HashSet;
+use kapell_spec::{hash::HashSet, line};
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 use memchr::memchr_iter;
 
@@ -79,8 +79,11 @@ struct Heads(Vec<Range<usize>>);
 
 impl Heads {
     fn of(body: &str) -> Self {
-        let at = |head: &str| head.as_ptr() as usize - body.as_ptr() as usize;
-        Self(heads(body).map(|head| at(head)..at(head) + head.len()).collect())
+        let place = |head: &str| {
+            let at = line::offset(body, head);
+            at..at + head.len()
+        };
+        Self(heads(body).map(place).collect())
     }
 
     fn of_body<'a>(&self, body: &'a str) -> impl Iterator<Item = &'a str> + use<'a, '_> {

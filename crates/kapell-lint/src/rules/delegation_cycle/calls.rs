@@ -29,7 +29,7 @@ struct Around<'a> {
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let units = &repository.code;
     let modules = Modules::new(units);
-    let found: Vec<Around<'_>> = units.iter().flat_map(|unit| circles(&modules, unit)).collect();
+    let found = circles(&modules, units);
     if found.is_empty() {
         return;
     }
@@ -54,42 +54,41 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Finds the calls of a file that wait, under a condition, for a function which waits for the one around the call.
-fn circles<'a>(modules: &Modules<'a>, unit: &'a Unit) -> Vec<Around<'a>> {
-    let mut known: BTreeMap<(Id, FileId, Id), Option<Id>> = BTreeMap::new();
-    let mut found = Vec::new();
-    for call in unit.calls() {
-        let function = unit.function_of(call);
-        if function == Id::ROOT || !is_waited_for(unit, call) {
-            continue;
-        }
-        let Some((other, next)) = named(modules, unit, call) else { continue };
-        if other.file == unit.file && next == function {
-            continue;
-        }
-        let way_back = || back(modules, (unit, function), (other, next));
-        let Some(back) = *known.entry((function, other.file, next)).or_insert_with(way_back) else {
-            continue;
-        };
-        let counted = || counts(unit, function) || counts(other, next);
-        if !conditions(unit, call).is_empty() && !counted() {
-            found.push(Around { unit, call, other, back });
-        }
-    }
-    found
+/// A function: its file, and its place there.
+type Function = (FileId, Id);
+
+/// A call by which a function waits for another one.
+struct Wait<'a> {
+    unit: &'a Unit,
+    call: Id,
+    from: Function,
+    other: &'a Unit,
+    to: Function,
 }
 
-/// Finds where a function waits for another one.
-fn back<'a>(
-    modules: &Modules<'a>,
-    (unit, function): (&Unit, Id),
-    (other, next): (&'a Unit, Id),
-) -> Option<Id> {
-    let mut own = other.calls_in(next).filter(|&id| other.function_of(id) == next);
-    own.find(|&id| {
-        is_waited_for(other, id)
-            && named(modules, other, id).is_some_and(|(found, id)| found.file == unit.file && id == function)
+/// Finds the calls by which functions of a file wait for other ones, in the order of the text.
+fn waits<'a>(modules: &Modules<'a>, unit: &'a Unit) -> impl Iterator<Item = Wait<'a>> {
+    unit.calls().filter(|&call| is_waited_for(unit, call)).filter_map(|call| {
+        let from = (unit.file, unit.function_of(call));
+        let (other, function) = named(modules, unit, call).filter(|_| from.1 != Id::ROOT)?;
+        let to = (other.file, function);
+        (from != to).then_some(Wait { unit, call, from, other, to })
     })
+}
+
+/// Finds the calls that wait, under a condition, for a function which waits for the one around the call.
+fn circles<'a>(modules: &Modules<'a>, units: &'a [Unit]) -> Vec<Around<'a>> {
+    let waits: Vec<Wait<'a>> = units.iter().flat_map(|unit| waits(modules, unit)).collect();
+    let mut first: BTreeMap<(Function, Function), Id> = BTreeMap::new();
+    for wait in &waits {
+        first.entry((wait.from, wait.to)).or_insert(wait.call);
+    }
+    let around = waits.into_iter().filter_map(|Wait { unit, call, from, other, to }| {
+        let back = *first.get(&(to, from))?;
+        let counted = || counts(unit, from.1) || counts(other, to.1);
+        (!conditions(unit, call).is_empty() && !counted()).then_some(Around { unit, call, other, back })
+    });
+    around.collect()
 }
 
 /// Finds the function that a call names plainly: one of its file, or one that it imports.

@@ -18,7 +18,7 @@ const GATES: &[&str] = &[
     "before continuing",
 ];
 
-/// Whether a text has any of these words.
+/// Whether a text has any of the words of [`GATES`].
 struct Gated(bool);
 
 /// How many such files make it certain that they are not those of a run before.
@@ -27,12 +27,12 @@ const FILES_MIN: usize = 2;
 /// Tells of a list of files, `Verify all expected report files exist:`, without which a text does not go on, and that only agents write
 /// which it starts further below.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
-    let file = &repository.files[asset.file];
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(GATES));
-    let lower = file.lower();
+    let file = &repository.files[asset.file];
     if !file.made(|file| Gated(WORDS.is_in_lower(file.lower()))).0 {
         return;
     }
+    let lower = file.lower();
     let body = asset.definition.body as usize;
     let asks = lower.get(body..).unwrap_or_default().match_indices("exist").map(|(at, _)| body + at);
     for at in asks {

@@ -58,7 +58,7 @@ fn answered<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Answered<'a>> {
     let errors = ERRORS.iter().copied().find(|key| text.contains(&format!("[\"{key}\"] = ")));
     let Some(errors) = errors.filter(|_| unit.language == Language::Python) else { return Vec::new() };
     let handlers: Vec<Id> = unit.syntax.of_kind(&["except_clause"]).collect();
-    let marks = |&handler: &Id| kept(unit, handler).any(|(_, _, key, _)| key == errors);
+    let marks = |&handler: &Id| kept(unit, handler).any(|kept| kept.key == errors);
     let asked = unit.syntax.of_kind(&["if_statement"]).any(|id| {
         let condition = unit.syntax.child(id, "condition").map_or("", |id| unit.text(id));
         condition.contains(&format!("\"{errors}\""))
@@ -74,25 +74,41 @@ fn answer<'a>(methods: &Methods<'_>, unit: &'a Unit, handler: Id, errors: &'a st
     let named = unit.syntax.below(handler).find(|&id| unit.kind(id) == "as_pattern_target")?;
     let failure = unit.text(named);
     let mut all = kept(unit, handler);
-    let (at, left, key, value) = all.next().filter(|_| all.next().is_none())?;
-    let told = unit.syntax.below(value).any(|id| unit.kind(id) == "identifier" && unit.text(id) == failure);
+    let own = all.next().filter(|_| all.next().is_none())?;
+    let told =
+        unit.syntax.below(own.value).any(|id| unit.kind(id) == "identifier" && unit.text(id) == failure);
     let raises = unit.syntax.below(handler).any(|id| unit.kind(id) == "raise_statement");
-    if !told || raises || ERRORS.iter().any(|word| key.contains(word)) || unit.kind(value) != "string" {
+    if !told || raises || ERRORS.iter().any(|word| own.key.contains(word)) || unit.kind(own.value) != "string"
+    {
         return None;
     }
     let tried = unit.syntax.child(unit.syntax[handler].parent, "body")?;
-    let mut otherwise = kept(unit, tried).filter(|(_, other, ..)| unit.text(*other) == unit.text(left));
-    let (answer, ..) = otherwise.find(|(.., value)| unit.kind(*value) != "string")?;
+    let mut otherwise = kept(unit, tried).filter(|other| unit.text(other.place) == unit.text(own.place));
+    let answer = otherwise.find(|other| unit.kind(other.value) != "string")?;
     let (_, reached) = methods.reached(unit, tried)?;
-    matches!(reached, Service::Model | Service::Agent).then_some(Answered { unit, at, key, errors, answer })
+    matches!(reached, Service::Model | Service::Agent).then_some(Answered {
+        unit,
+        at: own.assignment,
+        key: own.key,
+        errors,
+        answer: answer.assignment,
+    })
 }
 
-/// Returns what is kept under a key that is written out, within a node: the assignment, its target, the key and the value.
-fn kept(unit: &Unit, within: Id) -> impl Iterator<Item = (Id, Id, &str, Id)> {
-    unit.syntax.below(within).filter(|&id| unit.kind(id) == "assignment").filter_map(|id| {
-        let left = unit.syntax.child(id, "left").filter(|&left| unit.kind(left) == "subscript")?;
-        let key = unit.text(unit.syntax.child(left, "subscript")?);
-        let plain = key.starts_with(['"', '\'']);
-        plain.then_some((id, left, key.trim_matches(['"', '\'']), unit.syntax.child(id, "right")?))
+/// Something that is kept under a key: `state["answer"] = text`.
+struct Kept<'a> {
+    assignment: Id,
+    /// What stands left of the sign.
+    place: Id,
+    key: &'a str,
+    value: Id,
+}
+
+/// Returns what is kept under keys that are written out, within a node.
+fn kept(unit: &Unit, within: Id) -> impl Iterator<Item = Kept<'_>> {
+    unit.syntax.below(within).filter(|&id| unit.kind(id) == "assignment").filter_map(|assignment| {
+        let place = unit.syntax.child(assignment, "left").filter(|&left| unit.kind(left) == "subscript")?;
+        let key = unit.literal(unit.syntax.child(place, "subscript")?)?;
+        Some(Kept { assignment, place, key, value: unit.syntax.child(assignment, "right")? })
     })
 }

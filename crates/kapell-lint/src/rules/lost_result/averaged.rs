@@ -1,7 +1,7 @@
 //! Failures that are left out of the average which decides whether all is well.
 
 use super::{
-    super::unbounded_fan_out,
+    kept::{bound_name, later, picked},
     settled::{is_counted, sees_to_itself, swallows},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         service::{self, Methods},
     },
     rule::Report,
+    rules::unbounded_fan_out,
 };
 
 /// Functions that take an average.
@@ -23,7 +24,7 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
     }
     for call in unit.calls().filter(|&call| swallows(unit, call) && unit.awaited(call)) {
         let Some((body, _)) = unbounded_fan_out::fanned(unit, call) else { continue };
-        let Some((kept, average, decided)) = averaged(unit, call) else { continue };
+        let Some(Averaged { kept, average, decided }) = averaged(unit, call) else { continue };
         if sees_to_itself(methods, unit, body) {
             continue;
         }
@@ -41,10 +42,19 @@ pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>)
     }
 }
 
-/// Finds the name of what is left of the results of a call without its failures, the average of that, and what it decides.
-/// Nothing where the results are used otherwise, or where somebody asks how many are left.
-fn averaged(unit: &Unit, call: Id) -> Option<(Id, Id, Id)> {
-    let results = name_of(unit, unit.syntax[unit.syntax[call].parent].parent)?;
+/// An average that decides.
+struct Averaged {
+    /// The name of what is left of the results without the failures.
+    kept: Id,
+    average: Id,
+    /// The comparison that it decides.
+    decided: Id,
+}
+
+/// Finds what averages the results of a call without its failures, and decides. Nothing where the results are used otherwise, or
+/// where somebody asks how many are left.
+fn averaged(unit: &Unit, call: Id) -> Option<Averaged> {
+    let results = bound_name(unit, unit.syntax[unit.syntax[call].parent].parent)?;
     let kept = match &*later(unit, results) {
         &[only] => without_failures(unit, only)?,
         _ => return None,
@@ -59,49 +69,24 @@ fn averaged(unit: &Unit, call: Id) -> Option<(Id, Id, Id)> {
     if elsewhere.into_iter().any(|&used| is_counted(unit, used)) {
         return None;
     }
-    let name = unit.text(name_of(unit, bound)?);
+    let name = unit.text(bound_name(unit, bound)?);
     let mut below = unit.syntax.below(function).filter(|&id| id >= unit.syntax.end(bound));
     let decided = below.find(|&id| compares(unit, id) && has_word(unit.text(id), name))?;
-    Some((kept, average, decided))
-}
-
-/// Returns the plain name that something is bound to.
-pub(super) fn name_of(unit: &Unit, bound: Id) -> Option<Id> {
-    let name = match unit.kind(bound) {
-        "assignment" => unit.syntax.child(bound, "left")?,
-        "variable_declarator" => unit.syntax.child(bound, "name")?,
-        _ => return None,
-    };
-    (unit.kind(name) == "identifier" && unit.values(name, unit.text(name)).len() == 1).then_some(name)
-}
-
-/// Returns where a name stands again in the function that binds it.
-pub(super) fn later(unit: &Unit, name: Id) -> Vec<Id> {
-    let below = unit.syntax.below(unit.function_of(name)).filter(|&id| id > name);
-    below.filter(|&id| unit.kind(id) == "identifier" && unit.text(id) == unit.text(name)).collect()
+    Some(Averaged { kept, average, decided })
 }
 
 /// Returns the name of the list that takes of some results those which have not failed: `[r for r in results if isinstance(r, float)]`,
 /// `results.filter((r) => r.status === "fulfilled").map(...)`.
 fn without_failures(unit: &Unit, results: Id) -> Option<Id> {
     if unit.language == Language::Python {
-        return name_of(unit, unit.syntax[picked(unit, results)?].parent);
+        return bound_name(unit, unit.syntax[picked(unit, results)?].parent);
     }
     let chain = unit.syntax.around(results);
     let chain = chain.take_while(|&id| matches!(unit.kind(id), "member_expression" | "call_expression"));
     let whole = chain.last()?;
     let text = unit.text(whole);
     let picked = text.contains(".filter(") && text.contains("fulfilled");
-    picked.then(|| name_of(unit, unit.syntax[whole].parent))?
-}
-
-/// Returns the list that takes of some results in Python those which are of a kind: `[r for r in results if isinstance(r, float)]`.
-pub(super) fn picked(unit: &Unit, results: Id) -> Option<Id> {
-    let clause = unit.syntax[results].parent;
-    let made = unit.syntax[clause].parent;
-    let picks = |id: Id| unit.kind(id) == "if_clause" && unit.text(id).contains("isinstance(");
-    let list = unit.kind(clause) == "for_in_clause" && unit.kind(made) == "list_comprehension";
-    (list && unit.syntax.children(made).any(picks)).then_some(made)
+    picked.then(|| bound_name(unit, unit.syntax[whole].parent))?
 }
 
 /// Returns the average over a list that a use of its name is part of: `sum(scores) / len(scores)`, `mean(scores)`,

@@ -4,8 +4,7 @@
 //! Source: the documentation of Python, `asyncio.gather`: with `return_exceptions=True`, exceptions are treated as results.
 
 use super::{
-    super::unbounded_fan_out,
-    averaged::{later, name_of, picked},
+    kept::{bound_name, later, picked},
     settled::{is_counted, sees_to_itself, swallows},
 };
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
         service::{self, Methods},
     },
     rule::Report,
+    rules::unbounded_fan_out,
 };
 
 /// Calls by which a program ends.
@@ -50,7 +50,7 @@ pub(super) fn check(methods: &Methods<'_>, units: &[Unit], unit: &Unit, report: 
 
 /// Finds the list of what is left of the results of a call without its failures, where nothing else is done with them.
 fn rest(unit: &Unit, call: Id) -> Option<Id> {
-    let results = name_of(unit, unit.syntax[unit.syntax[call].parent].parent)?;
+    let results = bound_name(unit, unit.syntax[unit.syntax[call].parent].parent)?;
     match *later(unit, results) {
         [only] => picked(unit, only),
         _ => None,
@@ -75,7 +75,7 @@ fn sees_to_it(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
 fn decided<'a>(methods: &Methods<'_>, units: &'a [Unit], unit: &'a Unit, list: Id) -> Option<(&'a Unit, Id)> {
     let function = unit.function_of(list);
     let around = unit.syntax[list].parent;
-    let named = name_of(unit, around);
+    let named = bound_name(unit, around);
     if let Some(name) = named {
         if let Some(found) = decides(unit, name) {
             return Some((unit, found));
@@ -97,7 +97,7 @@ fn decided<'a>(methods: &Methods<'_>, units: &'a [Unit], unit: &'a Unit, list: I
         };
         let mut takers = other.calls().filter(|&call| leads(call)).filter_map(|call| {
             let bound = other.syntax.around(call).take(AROUND).find(|&id| other.kind(id) == "assignment")?;
-            name_of(other, bound)
+            bound_name(other, bound)
         });
         takers.find_map(|name| decides(other, name)).map(|found| (other, found))
     })

@@ -70,9 +70,7 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
 
 /// Tells whether a function is named for bringing something.
 fn brings(unit: &Unit, function: Id) -> bool {
-    let bound = unit.syntax[function].parent;
-    let given = || unit.syntax.child(bound, "name").filter(|_| unit.kind(bound) == "variable_declarator");
-    let name = unit.syntax.child(function, "name").or_else(given).map_or("", |name| unit.text(name));
+    let name = unit.name_of(function).map_or("", |name| unit.text(name));
     let first = words(name).into_iter().find(|word| !word.is_empty());
     FUNCTIONS.contains(&unit.kind(function)) && first.is_some_and(|first| BRINGS.contains(&&*first))
 }

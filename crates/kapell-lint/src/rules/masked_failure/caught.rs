@@ -21,7 +21,8 @@ pub(super) const RUNNERS: &[&str] = &["node", "tsx", "ts-node", "bun"];
 
 /// Returns where a text calls its `main` and only prints that it failed: `main().catch(console.error)`.
 ///
-/// Source: Node.js, "Process", "Exit codes": only a rejection that nobody handles ends it with a status other than 0.
+/// Source: Node.js, "Command-line API", `--unhandled-rejections`: by default a rejection that nobody handles ends the process as an
+/// exception does that nobody catches; one that is handled does not.
 pub(super) fn lost(text: &str) -> Option<(usize, Lost)> {
     // Hardly any script says so.
     if !text.contains(".catch(") || ENDS.iter().any(|word| text.contains(word)) {

@@ -18,7 +18,8 @@ use crate::{
 
 /// Scripts that npm has without being told, or that it runs by itself.
 ///
-/// Source: npm, "npm run" and "npm start": `start` is `node server.js` where there is one, `env` lists the variables.
+/// Sources: npm, "npm run-script": `env` lists the variables; "npm start": without a script it runs `node server.js`; "npm restart":
+/// without a script it stops and starts; "scripts", "Life Cycle Scripts".
 const BUILT_IN: &[&str] =
     &["start", "restart", "stop", "env", "install", "preinstall", "postinstall", "prepare"];
 

@@ -1,6 +1,6 @@
 //! Tests of which a command says that they passed, and that nothing runs.
 
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, line};
 use kapell_view::audit::{AssetKind, Severity};
 
 use super::is_open;
@@ -102,7 +102,7 @@ fn claimed(asset: &Asset, text: &str) -> Option<(Span, Span)> {
         let claims =
             CLAIMS.iter().any(|claim| lower.contains(claim)) && !is_open(said) && !lower.contains("if ");
         if exact && claims && found.is_none() {
-            let begin = said.as_ptr() as usize - text.as_ptr() as usize;
+            let begin = line::offset(text, said);
             found = Some((Span::new(begin, begin + said.len()), from));
         }
     }

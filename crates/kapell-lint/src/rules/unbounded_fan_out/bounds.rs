@@ -23,10 +23,11 @@ const BOUNDS: &[&str] = &[
     "promisepool",
 ];
 
-/// What a word ends, and is no bound then: the mark between columns, and connections to a database, which bound only what
-/// takes one of them for as long as it runs.
+/// What some of these words are the end of, and bound nothing then: the mark between columns, `delimiter`, and pools of connections
+/// to a database, which bound only what [keeps](TAKES) a connection for as long as it runs.
 ///
-/// Source: asyncpg, "API Reference", `Pool.execute()`: the pool performs the operation using one of its connections.
+/// Source: asyncpg, docstring of `Pool.execute`: "Pool performs this operation using one of its connections", which it acquires for
+/// that operation alone.
 const OTHERS: &[(&str, &[&str])] = &[
     ("limiter", &["de"]),
     ("pool(", &["create_", "connection", "connection_", "engine_", "redis_", "redis"]),

@@ -9,10 +9,11 @@ use crate::{
     rule::Report,
 };
 
+/// Tells of such names, each once.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let Some(registry) = Registry::of(&repository.code) else { return };
     let mut told: Vec<&str> = Vec::new();
-    for Named { unit, call, at, name } in registry.lost() {
+    for Named { unit, call, at, name } in registry.unregistered() {
         if told.contains(&name) || !is_used_unseen(unit, call) {
             continue;
         }

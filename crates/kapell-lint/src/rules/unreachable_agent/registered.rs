@@ -11,6 +11,7 @@ use crate::{
     rule::Report,
 };
 
+/// Tells of agents that are made and not registered, and of such that are registered and not asked for.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let Some(registry) = Registry::of(&repository.code) else { return };
     forgotten(repository, &registry, report);
@@ -22,7 +23,7 @@ const PARTS: &[&str] = &["role", "name", "agent_name", "agent_id", "id"];
 
 /// Classes of agents that are asked for by the part they play, and that nobody makes: the part stays empty.
 fn forgotten(repository: &Repository, registry: &Registry<'_>, report: &mut Report<'_>) {
-    for lost in registry.lost() {
+    for lost in registry.unregistered() {
         let all = repository.code.iter().filter_map(|unit| Some((unit, of_part(unit, lost.name)?)));
         let unused = |(unit, class): &(&Unit, Id)| uses(repository, unit.text(*class)) == 1;
         let Some((unit, class)) = all.into_iter().find(unused) else { continue };
@@ -55,9 +56,7 @@ fn of_part(unit: &Unit, part: &str) -> Option<Id> {
             let name = unit.syntax.child(id, "left").or_else(|| unit.syntax.child(id, "name"));
             let value = unit.syntax.child(id, "right").or_else(|| unit.syntax.child(id, "value"));
             name.zip(value).is_some_and(|(name, value)| {
-                PARTS.contains(&unit.text(name))
-                    && unit.kind(value) == "string"
-                    && unit.text(value).trim_matches(['"', '\'']) == part
+                PARTS.contains(&unit.text(name)) && unit.literal(value) == Some(part)
             })
         })
     };

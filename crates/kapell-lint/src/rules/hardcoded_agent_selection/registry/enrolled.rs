@@ -13,7 +13,7 @@ pub(super) fn only<'a>(repository: &'a Repository, modules: &Modules<'a>) -> Opt
     let mut found = likely.flat_map(empty);
     let (unit, at) = found.next().filter(|_| found.next().is_none())?;
     let (register, field) = filled_by(unit, unit.text(at))?;
-    let name = name_of(unit, register)?;
+    let name = unit.text(unit.name_of(register)?);
     if !is_seen(repository, unit, unit.text(at), name) {
         return None;
     }
@@ -73,13 +73,6 @@ fn filled_by<'a>(unit: &'a Unit, table: &str) -> Option<(Id, &'a str)> {
         unit.syntax.child(key, "object").filter(|&object| unit.text(object) == unit.text(parameter))?;
     let field = unit.syntax.child(key, "attribute").or_else(|| unit.syntax.child(key, "property"))?;
     (unit.kind(object) == "identifier").then(|| (function, unit.text(field)))
-}
-
-/// Returns the name that a function is declared with.
-fn name_of(unit: &Unit, function: Id) -> Option<&str> {
-    let bound = unit.syntax[function].parent;
-    let given = || unit.syntax.child(bound, "name").filter(|_| unit.kind(bound) == "variable_declarator");
-    unit.syntax.child(function, "name").or_else(given).map(|name| unit.text(name))
 }
 
 /// Tells whether nothing but that function can fill the table, and no file that is not read as code names it.
