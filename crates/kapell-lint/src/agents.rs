@@ -1,5 +1,6 @@
 //! Agents, commands, skills, hooks and instructions as one model: what is defined where, and who names whom.
 
+pub mod alike;
 mod assets;
 pub mod beside;
 pub mod client_hooks;
@@ -141,6 +142,8 @@ pub struct Agents {
     index: resolve::Index,
     /// Who hands work to whom, found when it is first asked: several rules do.
     handovers: OnceLock<delegation::Graph>,
+    /// Whose texts are much the same, found when it is first asked.
+    alike: OnceLock<Vec<alike::Pair>>,
 }
 
 impl std::ops::Index<AgentId> for Agents {
@@ -165,6 +168,10 @@ impl Agents {
     pub(crate) fn with(&self, files: &Files, changed: &BTreeSet<&str>) -> Self {
         let mut agents = assets::read_again(self, files, changed);
         agents.index_names(files);
+        let known = self.alike.get();
+        if let Some(pairs) = known.and_then(|known| alike::pairs_again(self, known, &agents, files)) {
+            agents.alike = pairs.into();
+        }
         agents
     }
 
@@ -204,6 +211,12 @@ impl Agents {
     #[must_use]
     pub fn handovers(&self, files: &Files) -> &delegation::Graph {
         self.handovers.get_or_init(|| delegation::graph(self, files))
+    }
+
+    /// Returns the agents, commands and skills whose texts are much the same. `files` are those that the model was read from.
+    #[must_use]
+    pub fn alike(&self, files: &Files) -> &[alike::Pair] {
+        self.alike.get_or_init(|| alike::pairs(self, files))
     }
 
     /// Returns all assets.

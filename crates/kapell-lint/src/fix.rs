@@ -22,7 +22,7 @@ use crate::{
     github::is_action,
     repository::{Models, Repository},
     rule::Rule,
-    rules::{RULES, looks_at_called, looks_at_each_alone, looks_at_named},
+    rules::{RULES, looks_at_called, looks_at_each_alone, looks_at_named, only_advises},
 };
 
 /// A file before and after.
@@ -279,7 +279,8 @@ impl<'a> State<'a> {
         Ok(Passed { edits, repository, warnings })
     }
 
-    /// Judges the repository with other texts in these files. Rules that ask nothing of them find what they found, and so do
+    /// Judges the repository with other texts in these files. Rules that ask nothing of them find what they found, those that
+    /// never warn are not asked, and so do
     /// those that look at each file by itself in all files that are not joined with these by calls, and those that look at each
     /// with whom it names in all that name none of these.
     fn judge(&self, repository: &Repository, paths: &BTreeSet<&str>) -> Warnings {
@@ -287,7 +288,7 @@ impl<'a> State<'a> {
         // What a step does may stand in an action, and a recorded duration may be that of any workflow.
         let apart = !paths.iter().any(|path| is_action(path)) && repository.timings.is_none();
         let alone = |rule: &Rule| apart && looks_at_each_alone(rule);
-        let asked = |rule: &Rule| rule.group.asks().meets(changed);
+        let asked = |rule: &Rule| rule.group.asks().meets(changed) && !only_advises(rule);
         let files = paths.iter().filter_map(|path| repository.files.find(path)).collect();
         // Who called a workflow before may call it no more.
         let before = self.current.as_ref().unwrap_or(self.original);
@@ -302,7 +303,7 @@ impl<'a> State<'a> {
         let of_these = audit_with(&repository.only(&files), &|rule| asked(rule) && alone(rule));
         let mut of_called =
             audit_with(&repository.asking(files.clone()), &|rule| asked(rule) && called(rule));
-        let of_naming = naming.as_ref().map(|files| {
+        let mut of_naming = naming.as_ref().map_or_else(Vec::new, |files| {
             audit_with(&repository.asking(files.clone()), &|rule| asked(rule) && looks_at_named(rule))
         });
         let names = |chosen: &dyn Fn(&Rule) -> bool| -> BTreeSet<&str> {
@@ -315,7 +316,8 @@ impl<'a> State<'a> {
         let (looked, naming) = (paths(&files), paths(&naming.unwrap_or_default()));
         // What such a rule says of others is what it said before.
         of_called.retain(|finding| looked.contains(&*finding.place.path));
-        let found = of_all.iter().chain(&of_these).chain(&of_called).chain(of_naming.iter().flatten());
+        of_naming.retain(|finding| naming.contains(&*finding.place.path));
+        let found = of_all.iter().chain(&of_these).chain(&of_called).chain(&of_naming);
         let mut counts = warnings(found);
         let stays = |(rule, path, _): &Key| {
             let (rule, path) = (&**rule, &**path);

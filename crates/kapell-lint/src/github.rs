@@ -396,7 +396,9 @@ impl Flow {
         ];
         self.facts[job].iter().any(|facts| {
             facts.works.iter().any(|done| STARTS.iter().any(|start| done.text.starts_with(start)))
-                || facts.actions.iter().any(|name| ACTIONS.iter().any(|part| name.contains(part)))
+                || facts.actions.iter().any(|name| {
+                    !name.starts_with("actions/") && ACTIONS.iter().any(|part| name.contains(part))
+                })
         })
     }
 

@@ -9,6 +9,7 @@ use crate::{
     files::{FileId, Files},
     intent,
     repository::{Models, Repository},
+    rules::only_advises,
 };
 
 /// A family of rules.
@@ -241,6 +242,7 @@ impl<'a> Report<'a> {
             if finding.explained.is_none() && finding.severity > Severity::Info {
                 explain(files, finding);
             }
+            debug_assert!(!(finding.warns() && only_advises(self.rule)), "{} warns", finding.rule);
         }
         self.findings
     }

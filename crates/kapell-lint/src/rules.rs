@@ -299,7 +299,12 @@ pub fn looks_at_each_alone(rule: &Rule) -> bool {
 }
 
 /// Rules that judge an agent, a command or a skill by its text and those of the agents that it names.
-static WITH_NAMED: &[&Rule] = &[&missing_parallel_directive::RULE, &parallel_needs_output::RULE];
+static WITH_NAMED: &[&Rule] = &[
+    &missing_parallel_directive::RULE,
+    &parallel_needs_output::RULE,
+    &context_refetched::RULE,
+    &result_in_template::RULE,
+];
 
 /// Tells whether what a rule finds in an agent, a command or a skill hangs on nothing but its text and those of the agents
 /// that it names: where it is [asked](crate::repository::Repository::asked) about some only, it finds in them what it
@@ -317,6 +322,11 @@ static WITH_CALLED: &[&Rule] = &[
     &repair_gated_on_success::RULE,
     &delivery_beside_tests::RULE,
     &status_unseen::RULE,
+    &polling_instead_of_needs::RULE,
+    &missing_target::RULE,
+    &secret_given_nowhere::RULE,
+    &deploy_without_environment::RULE,
+    &wasted_trigger::RULE,
 ];
 
 /// Tells whether what a rule finds in a workflow hangs on nothing that a fix of another changes, unless the two are
@@ -325,6 +335,23 @@ static WITH_CALLED: &[&Rule] = &[
 #[must_use]
 pub fn looks_at_called(rule: &Rule) -> bool {
     WITH_CALLED.iter().any(|called| std::ptr::eq(*called, rule))
+}
+
+/// Rules whose findings are advice: none of them [warns](kapell_view::audit::Finding::warns).
+static ADVISING: &[&Rule] = &[
+    &full_clone::RULE,
+    &single_value_matrix::RULE,
+    &matrix_extract::RULE,
+    &reusable_extract::RULE,
+    &repeated_setup::RULE,
+    &no_plan_list::RULE,
+    &unknown_key::RULE,
+];
+
+/// Tells whether nothing that a rule finds is a warning, so that no fix can bring or leave one of its.
+#[must_use]
+pub fn only_advises(rule: &Rule) -> bool {
+    ADVISING.iter().any(|advising| std::ptr::eq(*advising, rule))
 }
 
 /// Finds a rule by name.

@@ -102,7 +102,7 @@ impl Sketch {
     }
 
     /// Returns the likeness if it is at least `share`; the walk ends as soon as it cannot be any more.
-    fn likeness_from(&self, other: &Self, share: f64) -> Option<f64> {
+    pub(super) fn likeness_from(&self, other: &Self, share: f64) -> Option<f64> {
         if self.0.len() < SIZE / 2 || other.0.len() < SIZE / 2 {
             return (share <= 0.0).then_some(0.0);
         }

@@ -46,7 +46,7 @@ fn images(repository: &Repository, taken: &[(AssetKey, FileId, &Word)], builder:
     if taken.is_empty() {
         return;
     }
-    for pushed in images::pushed(&repository.github) {
+    for pushed in images::pushed(&repository.files, &repository.github) {
         let (Some(name), Some(job)) =
             (&pushed.name, builder.around(AssetKind::Job, pushed.file, pushed.span))
         else {

@@ -27,6 +27,8 @@ pub struct StepFacts {
     pub downloads: Vec<Artifact>,
     /// The names of the actions that it uses, those within local actions too.
     pub actions: Vec<String>,
+    /// Whether it runs a script of the repository.
+    own_script: bool,
 }
 
 /// A thing that a step does.
@@ -71,7 +73,7 @@ impl StepFacts {
     /// Tells whether it runs a script of the repository, which may do more than its name says.
     #[must_use]
     pub fn runs_own_script(&self) -> bool {
-        self.commands.iter().any(tools::is_own_script)
+        self.own_script
     }
 
     /// Returns how long it takes, in seconds.
@@ -265,6 +267,7 @@ fn of_commands(text: &str, facts: &mut StepFacts) {
         of_command(command, index, tools::DEPTH, &mut facts.works);
     }
     facts.downloads.extend(commands.iter().filter_map(downloaded));
+    facts.own_script = commands.iter().any(tools::is_own_script);
     facts.commands = commands;
 }
 

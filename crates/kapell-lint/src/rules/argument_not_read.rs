@@ -5,13 +5,14 @@ mod fixed; // values that stand there for good
 
 use std::sync::LazyLock;
 
-use kapell_spec::words::Words;
 use kapell_spec::{
     claude::definition::{Definition, Named},
     finding::Span,
     line, suggest,
+    words::Words,
 };
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
+use memchr::memmem;
 
 use crate::{
     agents::{Asset, Home},
@@ -72,8 +73,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         repository.agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind)).any(|(_, asset)| {
             let text = &repository.files[asset.file].text;
             let hinted = asset.home == Home::Claude
-                && text.contains("$0")
-                && asset.definition.text("argument-hint").is_some();
+                && asset.definition.text("argument-hint").is_some()
+                && text.contains("$0");
             hinted
                 && matches!(
                     read_by_places(&text[asset.definition.body as usize..]),
@@ -262,7 +263,9 @@ fn templated(report: &mut Report<'_>, asset: &Asset, file: &File) {
     let Some(hint) = asset.definition.text("argument-hint") else { return };
     let body = asset.definition.body as usize;
     let text = &file.text[body..];
-    if asset.definition.field("arguments").is_some() {
+    let braced =
+        memmem::find(text.as_bytes(), b"{{").is_some() || memmem::find(text.as_bytes(), b"${").is_some();
+    if !braced || asset.definition.field("arguments").is_some() {
         return;
     }
     let names = hint.text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));

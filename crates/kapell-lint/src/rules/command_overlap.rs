@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home, delegation, similar},
+    agents::{AgentId, Asset, Home, alike::ALIKE, delegation},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -26,9 +26,6 @@ pub(super) static RULE: Rule = Rule {
     page: include_str!("../../docs/rules/command-overlap.md"),
     check,
 };
-
-/// The share of common shingles from which on two commands are copies of each other.
-const ALIKE: f64 = 0.65;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let called =
@@ -131,48 +128,48 @@ fn is_below(repository: &Repository, command: &Asset) -> bool {
 
 /// Commands of one scope that have other names and the same text.
 fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
-    let mut scopes: BTreeMap<(&Scope, Home), Vec<&Asset>> = BTreeMap::new();
-    for kind in [AssetKind::Command, AssetKind::Skill, AssetKind::Agent] {
-        for (_, asset) in repository.agents.of(kind).filter(|(_, asset)| asset.home != Home::Other) {
-            scopes.entry((&asset.scope, asset.home)).or_default().push(asset);
-        }
+    let agents = &repository.agents;
+    // What is called comes first, and an agent that it repeats behind it.
+    let rank = |id: AgentId| {
+        let kind = agents[id].kind;
+        (kind != AssetKind::Command, kind == AssetKind::Agent, id)
+    };
+    let mut alike = BTreeMap::new();
+    for pair in agents.alike(&repository.files) {
+        let (one, other) = (rank(pair.one).min(rank(pair.other)), rank(pair.one).max(rank(pair.other)));
+        let asset = &agents[pair.one];
+        alike.insert((&asset.scope, asset.home, one, other), pair.likeness);
     }
-    // Agents among themselves are looked at by a rule of their own.
-    let called = |asset: &&Asset| asset.kind != AssetKind::Agent;
-    for assets in scopes.into_values().filter(|assets| assets.len() > 1 && assets.iter().any(called)) {
-        let sketches: Vec<&similar::Sketch> =
-            assets.iter().map(|asset| asset.sketch(&repository.files)).collect();
-        let mut told: BTreeSet<[&str; 2]> = BTreeSet::new();
-        for similar::Pair { one, other, likeness } in similar::pairs(&sketches, ALIKE) {
-            let (one, other) = (assets[one], assets[other]);
-            let mut both = [&*one.name, &*other.name];
-            both.sort_unstable();
-            let agents = [one, other].iter().filter(|asset| asset.kind == AssetKind::Agent).count();
-            // Two agents are looked at by themselves, and of one name only one is run.
-            if agents == 2 || agents == 0 && one.name == other.name {
-                continue;
-            }
-            // What several clients have is told of once.
-            if !told.insert(both) {
-                continue;
-            }
-            let message = format!(
-                "`{}` and `{}` are alike to {:.0} %",
-                delegation::called(one),
-                delegation::called(other),
-                likeness * 100.0
-            );
-            let hint = match agents {
-                0 => "keep one, or let one take what differs as an argument",
-                _ => "keep the text in the agent, and let the command start it",
-            };
-            report
-                .add(one.file, one.head(), message)
-                .severity(Severity::Low)
-                .confidence(Confidence::Medium)
-                .hint(hint)
-                .also(other.file, other.head(), "the other")
-                .done();
+    let mut told = BTreeSet::new();
+    for ((scope, home, (.., one), (.., other)), likeness) in alike {
+        let (one, other) = (&agents[one], &agents[other]);
+        let is_agent = |asset: &Asset| asset.kind == AssetKind::Agent;
+        // Two agents are looked at by themselves, and of one name only one is run.
+        if is_agent(one) || !is_agent(other) && one.name == other.name {
+            continue;
         }
+        // What several clients have is told of once.
+        let (first, last) = (one.name.as_str().min(&other.name), one.name.as_str().max(&other.name));
+        if !told.insert((scope, home, first, last)) {
+            continue;
+        }
+        let message = format!(
+            "`{}` and `{}` are alike to {:.0} %",
+            delegation::called(one),
+            delegation::called(other),
+            likeness * 100.0
+        );
+        let hint = if is_agent(other) {
+            "keep the text in the agent, and let the command start it"
+        } else {
+            "keep one, or let one take what differs as an argument"
+        };
+        report
+            .add(one.file, one.head(), message)
+            .severity(Severity::Low)
+            .confidence(Confidence::Medium)
+            .hint(hint)
+            .also(other.file, other.head(), "the other")
+            .done();
     }
 }

@@ -45,11 +45,8 @@ const FETCHES: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository
-        .agents
-        .iter()
-        .filter(|(_, asset)| asset.home == Home::Claude || asset.client != Client::Claude)
-    {
+    let all = repository.asked();
+    for asset in all.filter(|asset| asset.home == Home::Claude || asset.client != Client::Claude) {
         let text = &repository.files[asset.file].text;
         let mut fetched: BTreeMap<String, Vec<Span>> = BTreeMap::new();
         for step in asset.flow.steps.iter().filter(|step| !step.agents.is_empty()) {

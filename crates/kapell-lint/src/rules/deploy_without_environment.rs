@@ -34,7 +34,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
-    for flow in flows {
+    for flow in repository.asked_flows() {
         for (at, _) in flow.jobs() {
             beside_its_environment(flow, at, report);
         }
@@ -45,7 +45,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         };
         flow.jobs().find(guarded).map(|(at, _)| (flow, at))
     });
-    for flow in flows {
+    for flow in repository.asked_flows() {
         beside_pages(flow, report);
         beside_script(flow, report);
         for (at, job) in flow.jobs().filter(|(_, job)| job.environment.is_none()) {

@@ -53,7 +53,7 @@ const RETAGGERS: &[&str] = &["imagetools", "crane ", "skopeo", "regctl"];
 const COMMON: &[&str] = &["postgres", "redis", "mysql", "nginx", "mongo", "node", "python", "base", "alpine"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let mut pushes = pushed(&repository.github);
+    let mut pushes = pushed(&repository.files, &repository.github);
     pushes.extend(gitlab::pushed(&repository.files));
     pushes.extend(bake::pushed(&repository.files, &repository.github));
     let kept = images::unpushed(&repository.github);

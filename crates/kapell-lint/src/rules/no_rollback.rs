@@ -32,7 +32,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         for (at, _) in flow.jobs() {
             if leaves(flow, at) {
                 early_tag(flow, at, report);

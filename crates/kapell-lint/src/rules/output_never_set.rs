@@ -134,6 +134,9 @@ fn never_sets(script: &str, output: &str, facts: &StepFacts) -> bool {
 /// or several in a group, `{ echo "a=..."; echo "b=..."; } >> "$GITHUB_OUTPUT"`.
 fn plainly_written<'a>(script: &str, commands: &'a [Command]) -> Option<Vec<&'a str>> {
     let goes_out = |command: &Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
+    if !script.contains("GITHUB_OUTPUT") {
+        return None;
+    }
     let (mut names, mut writes) = (Vec::new(), 0);
     for (at, command) in commands.iter().enumerate().filter(|(_, command)| goes_out(command)) {
         writes += 1;
@@ -359,7 +362,7 @@ fn only_printed(flow: &Flow, at: usize, report: &mut Report<'_>) {
     };
     let goes_out = |command: &Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
     for (step, facts) in flow.steps(at) {
-        if step.run.is_none() || step.id.is_none() {
+        if step.id.is_none() || !step.script().contains("GITHUB_OUTPUT") {
             continue;
         }
         for (index, command) in facts.commands.iter().enumerate() {

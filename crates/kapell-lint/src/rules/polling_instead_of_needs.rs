@@ -44,7 +44,7 @@ const WAITERS: &[(&str, &[&str])] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         for (at, _) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
                 by_action(flow, at, step, report);

@@ -78,9 +78,7 @@ const TEXTS: &[&str] = &["", "md", "markdown", "text", "txt"];
 fn check(repository: &Repository, report: &mut Report<'_>) {
     never_run::check(repository, report);
     let kinds = [AssetKind::Command, AssetKind::Skill, AssetKind::Agent];
-    for (_, asset) in
-        repository.agents.iter().filter(|(_, asset)| asset.is_read() && kinds.contains(&asset.kind))
-    {
+    for asset in repository.asked().filter(|asset| asset.is_read() && kinds.contains(&asset.kind)) {
         let text = &*repository.files[asset.file].text;
         for fence in &asset.definition.document.fences {
             tell(asset, text, fence, report);

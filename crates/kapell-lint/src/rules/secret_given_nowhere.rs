@@ -161,7 +161,7 @@ fn variables_of_actions(repository: &Repository, report: &mut Report<'_>) {
 
 /// A called workflow sees only the secrets that its caller hands over.
 fn called_workflows(repository: &Repository, report: &mut Report<'_>) {
-    for flow in repository.github.flows.iter().filter(|flow| flow.model.complete) {
+    for flow in repository.asked_flows().filter(|flow| flow.model.complete) {
         // Started by itself it has the repository's secrets.
         if flow.model.event("workflow_call").is_none() || flow.model.events.len() > 1 {
             continue;

@@ -51,7 +51,7 @@ const REASONS: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     other_tags::check(repository, report);
     let waiting = tags::waiting(&repository.github);
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         dead_events(flow, report);
         dead_types(flow, report);
         any_label(flow, report);

@@ -5,7 +5,7 @@ use kapell_spec::{finding::Span, github::Text};
 
 use super::image_parts;
 use crate::{
-    files::FileId,
+    files::{File, FileId, Files},
     github::{Flow, Github, StepFacts, script},
 };
 
@@ -26,8 +26,13 @@ pub struct Pushed {
 
 /// Finds the images that workflows push.
 #[must_use]
-pub fn pushed(github: &Github) -> Vec<Pushed> {
-    github.flows.iter().flat_map(|flow| flow.jobs().flat_map(move |(job, _)| pushed_by(flow, job))).collect()
+pub fn pushed(files: &Files, github: &Github) -> Vec<Pushed> {
+    struct All(Vec<Pushed>);
+    let by = |flow: &Flow| {
+        let make = |_: &File| All(flow.jobs().flat_map(|(job, _)| pushed_by(flow, job)).collect());
+        files[flow.file].made(make)
+    };
+    github.flows.iter().flat_map(|flow| by(flow).0.clone()).collect()
 }
 
 /// Finds the images that a job pushes.

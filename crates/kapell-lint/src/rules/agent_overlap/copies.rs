@@ -9,13 +9,11 @@ use kapell_view::audit::Severity;
 use crate::{
     agents::{
         Asset,
+        alike::ALIKE,
         similar::{self, Pair, Sketch},
     },
     repository::Repository,
 };
-
-/// The share of common shingles from which on two agents are copies of each other.
-const ALIKE: f64 = 0.65;
 
 /// How many agents a scope needs to have lines of the house.
 const HOUSE_MIN: usize = 4;
@@ -55,11 +53,18 @@ pub(super) fn groups(
     agents: &[&Asset],
     told: &dyn Fn(&(usize, usize)) -> bool,
 ) -> Vec<Group> {
-    let sketches: Vec<&Sketch> = agents.iter().map(|agent| agent.sketch(&repository.files)).collect();
-    let mut pairs = similar::pairs(&sketches, ALIKE);
-    pairs.retain(|pair| !told(&(pair.one, pair.other)));
-    if agents.len() >= HOUSE_MIN && !pairs.is_empty() && similar::most_common(&sketches) * 2 >= agents.len() {
-        retain_without_house(repository, agents, &mut pairs);
+    let place =
+        |id| agents.binary_search_by_key(&repository.agents[id].file, |agent: &&Asset| agent.file).ok();
+    let alike = repository.agents.alike(&repository.files).iter();
+    let alike = alike.filter_map(|pair| {
+        Some(Pair { one: place(pair.one)?, other: place(pair.other)?, likeness: pair.likeness })
+    });
+    let mut pairs: Vec<Pair> = alike.filter(|pair| !told(&(pair.one, pair.other))).collect();
+    if agents.len() >= HOUSE_MIN && !pairs.is_empty() {
+        let sketches: Vec<&Sketch> = agents.iter().map(|agent| agent.sketch(&repository.files)).collect();
+        if similar::most_common(&sketches) * 2 >= agents.len() {
+            retain_without_house(repository, agents, &mut pairs);
+        }
     }
     let mut joined = Joined((0..agents.len()).collect());
     for pair in &pairs {

@@ -28,7 +28,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     if !flows.iter().any(|(_, one)| flows.iter().any(|(_, other)| one != other)) {
         return;
     }
-    let all = pushed(&repository.github);
+    let all = pushed(&repository.files, &repository.github);
     let of = |flow: &Flow| {
         all.iter().filter(|image| image.file == flow.file && is_mutable(&image.tag)).collect::<Vec<_>>()
     };

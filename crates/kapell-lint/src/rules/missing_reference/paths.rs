@@ -99,7 +99,10 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         let text = &*file.text;
-        for (at, path) in paths(asset, text) {
+        let places = file.made(|file| {
+            Paths(paths(asset, &file.text).map(|(at, path)| Span::new(at, at + path.len())).collect())
+        });
+        for (at, path) in places.0.iter().map(|place| (place.start as usize, &text[place.range()])) {
             let bare = path.trim_start_matches("./");
             let here = repository.files.exists(bare)
                 || joined(&file.path, path).is_some_and(|beside| repository.files.exists(&beside));
@@ -278,6 +281,9 @@ fn slipped(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     }
     draft.done();
 }
+
+/// Where the paths stand that a file names.
+struct Paths(Vec<Span>);
 
 /// Finds paths of files in marks of code, and those below `.claude` wherever they stand.
 fn paths<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (usize, &'a str)> {

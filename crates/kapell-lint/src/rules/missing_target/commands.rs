@@ -21,7 +21,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     if systems.manifests.is_empty() && systems.composes.is_empty() {
         return;
     }
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         for (job, _) in flow.jobs() {
             for (step, facts) in flow.steps(job) {
                 for command in &facts.commands {

@@ -43,7 +43,7 @@ struct Missing {
 /// Source: npm, "npm run": without `--if-present` an undefined script is an error.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut known = Known::new();
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         // What is called from elsewhere has the files of its caller.
         let runs = ["npm run", "pnpm run", "run-script"].iter().any(|word| flow.text.contains(word));
         if !runs || flow.model.event("workflow_call").is_some() || flow.model.folder.is_some() {

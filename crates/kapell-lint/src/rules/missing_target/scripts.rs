@@ -47,7 +47,7 @@ const BRINGS: &[&str] = &[
 /// Tells of a step that runs a script by its path where the folder is there and the script is not, right after a plain checkout
 /// of the repository: the step fails.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         // What is called from elsewhere has the files of its caller.
         if flow.model.event("workflow_call").is_some() {
             continue;

@@ -17,7 +17,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     if !files.iter().any(|(_, file)| file.name() == "values.yaml") {
         return;
     }
-    for flow in &repository.github.flows {
+    for flow in repository.asked_flows() {
         let all =
             flow.jobs().flat_map(|(at, job)| flow.steps(at).map(move |(step, facts)| (job, step, facts)));
         for (job, step, facts) in all {

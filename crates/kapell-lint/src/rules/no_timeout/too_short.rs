@@ -124,10 +124,7 @@ impl Taken {
         long: impl Fn(&Command) -> bool,
         place: impl Fn(&Command) -> (FileId, Span),
     ) {
-        // What stands in a function may never be called.
-        if script.contains("() {") || script.contains("(){") || script.contains("function ") {
-            return;
-        }
+        let bounded = script.contains("-duration");
         let sure = |command: &&Command| {
             command.depth == 0
                 && !command.asked
@@ -135,9 +132,14 @@ impl Taken {
                 && !matches!(command.after, Then::Or)
                 && !command.words.iter().any(|word| word == "timeout" || word == "gtimeout")
         };
+        // What stands in a function may never be called.
+        let in_function = || ["() {", "(){", "function "].iter().any(|word| script.contains(word));
         for command in commands.iter().filter(sure) {
-            let says = command.words.iter().any(|word| word.contains("-duration"));
+            let says = bounded && command.words.iter().any(|word| word.contains("-duration"));
             let Some(seconds) = asked_for(command, says && long(command)) else { continue };
+            if in_function() {
+                return;
+            }
             self.seconds = self.seconds.saturating_add(seconds);
             if self.longest.as_ref().is_none_or(|(.., known)| seconds > *known) {
                 self.longest = Some((command.text(), place(command), seconds));

@@ -23,7 +23,8 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     if workloads.is_empty() || recipe.ports.is_empty() || recipe.variable {
         return;
     }
-    let names: Vec<String> = pushed(&repository.github).into_iter().filter_map(|one| one.name).collect();
+    let names: Vec<String> =
+        pushed(&repository.files, &repository.github).into_iter().filter_map(|one| one.name).collect();
     for (manifest, workload) in workloads {
         let [image] = &workload.images[..] else { continue };
         let ours = names.iter().any(|name| name.eq_ignore_ascii_case(image_parts(image).0));

@@ -49,9 +49,7 @@ const TESTS: &[&str] = &["test", "check", "verif", "valid", " ci", "all", "qa", 
 /// name, speaks of tests.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let kinds = [AssetKind::Command, AssetKind::Skill];
-    for (_, asset) in
-        repository.agents.iter().filter(|(_, asset)| asset.is_read() && kinds.contains(&asset.kind))
-    {
+    for asset in repository.asked().filter(|asset| asset.is_read() && kinds.contains(&asset.kind)) {
         let file = &repository.files[asset.file];
         if !CLAIMS.iter().any(|claim| file.lower().contains(claim)) {
             continue;

@@ -120,7 +120,7 @@ static OPAQUE: LazyLock<Words> = LazyLock::new(|| {
 
 /// Tells of programs and scripts that lack a variable.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in repository.github.flows.iter().filter(|flow| flow.model.complete) {
+    for flow in repository.asked_flows().filter(|flow| flow.model.complete) {
         // A workflow that gives nobody a secret may be a sketch.
         let wired = || ["secrets.", "registry-url"].iter().any(|word| flow.text.contains(word));
         let allowed = || flow.text.contains("permissions:");
