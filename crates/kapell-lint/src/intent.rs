@@ -40,11 +40,14 @@ const DENIED: &[&str] = &[
 /// lower case; a word starts where one of the text does.
 pub(crate) fn says(lower: &str, words: &[&str]) -> bool {
     words.iter().any(|word| {
-        starts(lower, word).any(|at| {
-            let before = lower[..at].rsplit(['.', ';', ':', ',', '(']).next().unwrap_or_default();
-            !DENIED.iter().any(|denied| before.contains(denied))
-        })
+        starts(lower, word)
+            .any(|at| !is_denied(lower[..at].rsplit(['.', ';', ':', ',', '(']).next().unwrap_or_default()))
     })
+}
+
+/// Tells whether what stands before something in its clause, in lower case, turns it round.
+pub(crate) fn is_denied(before: &str) -> bool {
+    DENIED.iter().any(|denied| before.contains(denied))
 }
 
 /// Returns where a word stands at the start of one.

@@ -244,8 +244,8 @@ pub static RULES: &[&Rule] = &[
 ];
 
 /// Rules that look at each agent, command and skill by itself, at each workflow with those that it calls or that call it,
-/// and at the local actions: what they find in a file stays what it is whatever becomes of the others. One that is missing
-/// here is only asked more often.
+/// and at the local actions: what they find in a file stays what it is whatever becomes of the others. Some read scripts that
+/// steps run, too, which no fix edits. One that is missing here is only asked more often.
 static EACH_ALONE: &[&Rule] = &[
     &needs_without_data::RULE,
     &sequential_steps::RULE,

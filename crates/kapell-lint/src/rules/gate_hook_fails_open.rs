@@ -45,7 +45,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for hook in &file.hooks.hooks {
             if let Some((why, hint)) = open(hook).or_else(|| script::unheard_of(repository, file, hook)) {
                 let at = hook.text.as_ref().map_or(hook.span, |text| text.span);
-                report.add(file.file, at, why).hint(hint).done();
+                // What cannot say no is not heard, and lets nothing through.
+                let blocks = script::GATES.contains(&&*hook.event.text);
+                let severity = if blocks { RULE.severity } else { Severity::Medium };
+                report.add(file.file, at, why).severity(severity).hint(hint).done();
             } else if let Some(matcher) = hook.matcher.as_ref().filter(|matcher| is_permission(&matcher.text))
             {
                 unmatched(report, file, hook, matcher);

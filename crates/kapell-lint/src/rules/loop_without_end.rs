@@ -9,7 +9,7 @@ mod turns; // an agent's own loop
 
 use kapell_view::audit::{Confidence, Severity};
 
-pub(super) use self::again::tries;
+pub(super) use self::again::{is_broad, tries};
 use crate::{
     code::service::Methods,
     repository::{Depth, Repository},

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use kapell_lint::{
     files::Files,
-    repository::{Depth, Repository},
+    repository::{Depth, Models, Repository},
     rule::{Report, Rule},
     rules::RULES,
 };
@@ -136,6 +136,11 @@ fn judge(rule: &'static Rule, case: &Case) -> String {
     }
     if case.expected.len() != shown.len() {
         let _ = writeln!(wrong, "  found {} of {}: {shown:#?}", shown.len(), case.expected.len());
+    }
+    let edits = findings.iter().filter_map(|finding| finding.fix.as_ref()).flat_map(|fix| &fix.edits);
+    for edit in edits.filter(|edit| Models::of(&edit.place.path) == Models::default()) {
+        // Rules that read such a file, as scripts that steps run, would not be asked again after the fix.
+        let _ = writeln!(wrong, "  the fix edits {}, which is part of no model", edit.place.path);
     }
     let fixed = apply(&case.files, &findings);
     for (path, text) in &case.fixed {

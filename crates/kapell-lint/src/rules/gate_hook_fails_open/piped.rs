@@ -1,7 +1,8 @@
 //! An `exit 2` that hangs on a pipe whose last program always succeeds: `npm test | tail -n 20 || exit 2`.
 //!
-//! Source: POSIX, Shell Command Language, "Pipelines": the status of a pipe is that of its last command, unless `pipefail` is
-//! set.
+//! Sources: POSIX, Shell Command Language, "Pipelines": the status of a pipe is that of its last command, unless `pipefail` is set;
+//! <https://code.claude.com/docs/en/hooks>, "Exit code 2 behavior per event": at `PostToolUse` it blocks nothing, for the tool has
+//! run, and shows Claude what was found.
 
 use kapell_spec::claude::hooks::Hook;
 
@@ -10,7 +11,8 @@ use crate::github::script::{self, Command, Then};
 
 /// Says why a hook never ends with 2, where its command says that it does.
 pub(super) fn never_comes(hook: &Hook) -> Option<String> {
-    let heard = GATES.contains(&&*hook.event.text) || hook.event.text == "PostToolUse";
+    let blocks = GATES.contains(&&*hook.event.text);
+    let heard = blocks || hook.event.text == "PostToolUse";
     let command = hook.text.as_ref().filter(|_| heard && hook.kind == "command")?;
     let text = &*command.text;
     // Cheap first: few hooks have both.
@@ -29,9 +31,8 @@ pub(super) fn never_comes(hook: &Hook) -> Option<String> {
     // `sed '/x/q 2'` ends as it is told.
     let passes = PASSES_ON.contains(&program) && !last.words.iter().any(|word| word.contains('q'));
     (fails && passes && pipe < masked).then(|| {
-        format!(
-            "this gate passes whatever it finds: the pipe ends as `{program}` does, and `exit 2` never comes"
-        )
+        let what = if blocks { "this gate passes whatever it finds" } else { "nobody hears what this finds" };
+        format!("{what}: the pipe ends as `{program}` does, and `exit 2` never comes")
     })
 }
 

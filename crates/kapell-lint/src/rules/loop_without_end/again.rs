@@ -182,7 +182,7 @@ pub(super) fn leaves(unit: &Unit, each: Id, function: Id, id: Id) -> bool {
 }
 
 /// Tells whether a handler takes whatever fails.
-fn is_broad(unit: &Unit, handler: Id) -> bool {
+pub(in crate::rules) fn is_broad(unit: &Unit, handler: Id) -> bool {
     if unit.language != Language::Python {
         return true;
     }

@@ -5,14 +5,17 @@ use kapell_view::audit::{Confidence, Severity};
 use crate::{
     code::{Id, Language, Unit, service, unit::FUNCTIONS},
     rule::Report,
-    rules::names::words,
+    rules::{loop_without_end::is_broad, names::words},
 };
 
-/// First words of names of functions that bring something from elsewhere, or do something there.
-const BRINGS: &[&str] = &[
-    "retrieve", "search", "fetch", "lookup", "query", "scrape", "browse", "execute", "run", "call", "read",
-    "get",
-];
+/// First words of names of functions that bring something from elsewhere, or do something there. What one may `get` or `read` is
+/// as well a setting with a default.
+const BRINGS: &[&str] =
+    &["retrieve", "search", "fetch", "lookup", "query", "scrape", "browse", "execute", "run", "call"];
+
+/// Words of names of functions whose answer stands above something, or in its place, and is no answer by itself.
+const SHOWN: &[&str] =
+    &["title", "label", "heading", "header", "caption", "placeholder", "message", "prompt"];
 
 /// Words of a text which says that something was done.
 const SAYS: &[&str] = &[
@@ -68,14 +71,18 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether a function is named for bringing something.
+/// Tells whether a function is named for bringing something, and not a text to be shown with it.
 fn brings(unit: &Unit, function: Id) -> bool {
     let name = unit.name_of(function).map_or("", |name| unit.text(name));
-    let first = words(name).into_iter().find(|word| !word.is_empty());
-    FUNCTIONS.contains(&unit.kind(function)) && first.is_some_and(|first| BRINGS.contains(&&*first))
+    let words = words(name);
+    let first = words.iter().find(|word| !word.is_empty());
+    FUNCTIONS.contains(&unit.kind(function))
+        && first.is_some_and(|first| BRINGS.contains(&&**first))
+        && !words.iter().any(|word| SHOWN.contains(&&**word))
 }
 
-/// Tells whether a `try` answers at once with what a call brings, and handles a failure by nothing.
+/// Tells whether a `try` answers at once with what a call brings, and handles any failure by nothing. One that expects a certain
+/// failure, as `KeyError`, only asks whether something is there.
 fn answers_with_call(unit: &Unit, attempt: Id, function: Id) -> bool {
     let Some(body) = unit.syntax.child(attempt, "body") else { return false };
     let own = |id: &Id| unit.function_of(*id) == function;
@@ -88,7 +95,9 @@ fn answers_with_call(unit: &Unit, attempt: Id, function: Id) -> bool {
     let mut handlers = handlers.peekable();
     answers
         && handlers.peek().is_some()
-        && handlers.all(|handler| !unit.syntax.below(handler).any(|id| leaves.contains(&unit.kind(id))))
+        && handlers.all(|handler| {
+            is_broad(unit, handler) && !unit.syntax.below(handler).any(|id| leaves.contains(&unit.kind(id)))
+        })
 }
 
 /// Finds the text behind a `try` that a function answers with, made of what it was given, and which says that it was done.

@@ -7,6 +7,7 @@ use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
     agents::Asset,
+    intent,
     repository::Repository,
     rule::{self, Report},
 };
@@ -14,6 +15,12 @@ use crate::{
 /// Words of an agent's text that has it change what it looks at.
 const MENDS: &[&str] =
     &["fixes inline", "fix inline", "fix them inline", "edits inline", "fix them in place", "fixes in place"];
+
+/// Words of a sentence that has it only say what is to be changed.
+const PROPOSES: &[&str] = &["suggest", "propos", "recommend", "comment", "report", "describe", "quote"];
+
+/// Words before files which are left as they are.
+const LEAVES: &[&str] = &["ignor", "skip", "exclud", "except", "leave", "besides", "beyond"];
 
 /// Tells of lists below words that start their agents at once, of which several look at all files of a kind and mend them there.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
@@ -74,12 +81,28 @@ fn mends<'a>(repository: &'a Repository, asset: &Asset, item: &str) -> Option<(&
     let own = |agent: &&Asset| &*agent.name == name && agent.home == asset.home;
     let agent = repository.agents.of(AssetKind::Agent).map(|(_, agent)| agent).find(own)?;
     let lower = repository.files[agent.file].lower();
-    if agent.definition.field("isolation").is_some() || !MENDS.iter().any(|words| lower.contains(words)) {
+    if agent.definition.field("isolation").is_some() || !mends_in_place(lower) {
         return None;
     }
-    let files = lower.match_indices(" all ").find_map(|(at, all)| {
-        let (files, _) = lower[at + all.len()..].split_once(" files")?;
-        (files.len() < 24 && files.split(' ').count() < 3 && !files.contains('\n')).then_some(files)
-    })?;
-    Some((&*agent.name, format!("all {files} files")))
+    Some((&*agent.name, format!("all {} files", whole_kind(lower)?)))
+}
+
+/// Tells whether a text in small letters has whoever reads it change files where they lie.
+fn mends_in_place(lower: &str) -> bool {
+    // Most texts have none of the words.
+    MENDS.iter().any(|words| lower.contains(words))
+        && lower.split(['.', ';', '\n']).any(|sentence| {
+            intent::says(sentence, MENDS) && !PROPOSES.iter().any(|word| sentence.contains(word))
+        })
+}
+
+/// Returns the kind of which a text in small letters has all files looked at: `shot` of `audit all shot files`.
+fn whole_kind(lower: &str) -> Option<&str> {
+    lower.match_indices(" all ").find_map(|(at, all)| {
+        let (kind, _) = lower[at + all.len()..].split_once(" files")?;
+        let before = lower[..at].rsplit(['.', ';', '\n']).next().unwrap_or_default();
+        let short = kind.len() < 24 && kind.split(' ').count() < 3 && !kind.contains('\n');
+        let left = intent::is_denied(before) || LEAVES.iter().any(|word| before.contains(word));
+        (short && !left).then_some(kind)
+    })
 }

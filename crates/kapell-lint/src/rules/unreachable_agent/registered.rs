@@ -60,7 +60,13 @@ fn of_part(unit: &Unit, part: &str) -> Option<Id> {
             })
         })
     };
-    let class = unit.syntax.of_kind(&["class_definition", "class_declaration"]).find(plays)?;
+    // What decorates a class may register it.
+    let decorated = |class: Id| {
+        let around = unit.syntax[class].parent;
+        unit.syntax.children(around).chain(unit.syntax.children(class)).any(|id| unit.kind(id) == "decorator")
+    };
+    let mut classes = unit.syntax.of_kind(&["class_definition", "class_declaration"]);
+    let class = classes.find(|class| !decorated(*class) && plays(class))?;
     unit.syntax.child(class, "name")
 }
 
