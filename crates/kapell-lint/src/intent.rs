@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** a pure function of the file, the lines and the rule.
 
+mod beside; // words that are a reason right beside a finding
 mod matters; // what each rule is about, in the words of people
 mod near; // where a comment is heard
 

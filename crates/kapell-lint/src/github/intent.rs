@@ -1,4 +1,5 @@
-//! The comments at a place of a workflow, for rules that ask for words of their own. What holds for all is the model of intent.
+//! The comments at a place of a workflow, for rules that ask elsewhere than where they report, or decide more by it than whether
+//! a finding is a note. All others leave that to the model of intent, [`crate::intent`].
 
 use kapell_spec::finding::Span;
 

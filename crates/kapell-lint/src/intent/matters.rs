@@ -1,6 +1,6 @@
 //! What each rule is about, in the words of people, and what they say when it is meant so.
 
-use super::{near::Said, says, starts};
+use super::{beside, near::Said, says, starts};
 
 /// What a comment has to speak of to be a reason for what some rules find.
 #[derive(Debug, Clone, Copy)]
@@ -375,10 +375,14 @@ const BOUNDS: Matter = Matter {
     by_cause: false,
 };
 
-/// Tells whether a comment gives a reason for what a rule finds. Right there it is enough that it is [meant](MEANT); further out
-/// it has to state the matter itself, or to say of it that it is meant, or why.
+/// Tells whether a comment gives a reason for what a rule finds. Right there it is enough that it has one of the
+/// [words](beside::explains) of the rule, or is [meant](MEANT); further out it has to state the matter itself, or to say of it that
+/// it is meant, or why.
 pub(super) fn explains(rule: &str, said: &Said) -> bool {
     let lower = said.text.to_lowercase();
+    if said.here && beside::explains(rule, &lower) {
+        return true;
+    }
     if names(&lower, OPEN) {
         return false;
     }

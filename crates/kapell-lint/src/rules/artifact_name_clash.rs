@@ -6,7 +6,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, StepFacts, intent};
+use crate::github::{Flow, StepFacts};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -90,18 +90,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 },
             };
             let (span, name, rare) = place;
-            let draft = report
+            report
                 .add(
                     file.file,
                     span,
                     format!("each of the {cells} cells of `{}` uploads `{name}`: the first one wins, the others fail", job.id.text),
                 )
                 .severity(if rare { Severity::Low } else { Severity::High })
-                .hint("put what the cells differ in into the name, and download them with `pattern` and `merge-multiple`");
-            match intent::explains(file, span, 1, &["overwrite", "same name", "only one", "conflict"]) {
-                Some(comment) => draft.explained(comment).done(),
-                None => draft.done(),
-            }
+                .hint("put what the cells differ in into the name, and download them with `pattern` and `merge-multiple`").done();
         }
     }
 }

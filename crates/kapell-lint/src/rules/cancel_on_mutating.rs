@@ -1,6 +1,6 @@
 //! A run that changes something outside can be cancelled half way.
 
-use crate::github::{Flow, conditions::Run, facts::Done, intent, tools::Kind, world::World};
+use crate::github::{Flow, conditions::Run, facts::Done, tools::Kind, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -204,11 +204,7 @@ fn look(
         let class = if severity == Severity::High { FixClass::Safe } else { FixClass::Review };
         draft = draft.fix(title, class, [(flow.file, at, finishing.to_owned())]);
     }
-    let meant = ["safe to cancel", "idempotent", "superseded", "cancel", "only the latest", "latest wins"];
-    match intent::explains(flow, at, 1, &meant) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+    draft.done();
 }
 
 /// Tells whether a step that builds an image pushes it in a situation: `push: ${{ github.event_name == 'release' }}`.

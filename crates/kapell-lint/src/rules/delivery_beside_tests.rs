@@ -32,23 +32,6 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Words of comments that say that it does so on purpose.
-const REASONS: &[&str] = &[
-    "in parallel",
-    "not wait",
-    "n't wait",
-    "without waiting",
-    "wait for nothing",
-    "regardless",
-    "even if",
-    "independent",
-    "fast path",
-    "as fast",
-    "not need",
-    "don't need",
-    "no need",
-];
-
 /// Words in the names of jobs that deliver something to try, or of what is tested.
 const TRIAL: &[&str] = &[
     "preview", "nightly", "canary", "staging", "dev", "test", "snapshot", "edge", "review", "cache", "docs",
@@ -89,7 +72,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if staged == Some(Staged::Unseen) {
                 continue;
             }
-            let draft = report
+            report
                 .add(
                     flow.file,
                     job.id.span,
@@ -105,12 +88,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     _ => Severity::Medium,
                 })
                 .also(flow.file, beside.id.span, "tests the same commit")
-                .hint(format!("add `needs: {}`", beside.id.text));
-            let explained = intent::explains(flow, job.id.span, 2, REASONS);
-            match explained {
-                Some(comment) => draft.explained(comment).done(),
-                None => draft.done(),
-            }
+                .hint(format!("add `needs: {}`", beside.id.text))
+                .done();
         }
     }
 }

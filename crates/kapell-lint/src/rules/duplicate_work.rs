@@ -6,7 +6,7 @@ use kapell_spec::github::{Job, Name};
 use kapell_view::audit::{Confidence, Severity};
 use std::{cell::OnceCell, collections::BTreeMap};
 
-use crate::github::{Flow, globs, intent, tools::Kind, world::World};
+use crate::github::{Flow, globs, tools::Kind, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -365,8 +365,5 @@ fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
         let (flow, job, step) = if swap { left } else { right };
         draft = draft.also(flow.file, flow.model.jobs[*job].steps[*step].span, "runs here too");
     }
-    match intent::explains(flow, span, 1, &["quick", "fast", "separate"]) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+    draft.done();
 }

@@ -3,7 +3,7 @@
 use kapell_spec::github::{Axis, Job};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, intent};
+use crate::github::Flow;
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -49,17 +49,13 @@ const TIMES: &[&str] = &[
     "x",
 ];
 
-/// Words of comments that say that the same shall be done several times.
-const REASONS: &[&str] =
-    &["repeat", "flaky", "several times", "multiple times", "parallel", "copies", "twice"];
-
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (_, job) in flow.jobs() {
             let Some(axis) = unread(flow, job) else { continue };
             let values = axis.values.as_ref().map_or(0, Vec::len);
             let name = &axis.name.text;
-            let draft = report
+            report
                 .add(
                     flow.file,
                     axis.name.span,
@@ -73,11 +69,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         format!("set `runs-on: ${{{{ matrix.{name} }}}}`, or drop the axis")
                     }
                     _ => format!("use `matrix.{name}`, or drop the axis"),
-                });
-            match intent::explains(flow, axis.name.span, 2, REASONS) {
-                Some(comment) => draft.explained(comment).done(),
-                None => draft.done(),
-            }
+                })
+                .done();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::LazyCell;
 
-use crate::github::{Flow, intent};
+use crate::github::Flow;
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -58,10 +58,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 draft = draft.also(flow.file, flow.job_span(other), "differs in values only");
             }
             told.extend(same);
-            match intent::explains(flow, job.id.span, 2, &["matrix", "separate", "split", "purpose"]) {
-                Some(comment) => draft.explained(comment).done(),
-                None => draft.done(),
-            }
+            draft.done();
         }
     }
 }

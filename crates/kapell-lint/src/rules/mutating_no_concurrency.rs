@@ -6,7 +6,7 @@ use crate::github::{
     Flow,
     conditions::Run,
     facts::{Done, is_migration},
-    groups, intent,
+    groups,
     tools::Kind,
 };
 use crate::{
@@ -96,15 +96,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, what, _) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("can {what} too"));
         }
-        match intent::explains(
-            flow,
-            job.id.span,
-            1,
-            &["concurren", "race", "idempot", "in parallel", "at the same time", "at once"],
-        ) {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
+        draft.done();
     }
 }
 

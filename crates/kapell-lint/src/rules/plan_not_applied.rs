@@ -3,7 +3,7 @@
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, carry, conditions::Run, intent, script::Command};
+use crate::github::{Flow, carry, conditions::Run, script::Command};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -50,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 Some((up, place))
             });
             let Some((up, place)) = planned else { continue };
-            let draft = report
+            report
                 .add(
                     flow.file,
                     span,
@@ -62,11 +62,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .also(flow.file, place, "this plan is thrown away")
                 .hint(format!(
                     "write it with `{program} plan -out=FILE`, hand it on as an artifact, and apply that file"
-                ));
-            match intent::explains(flow, span, 1, &["replan", "plan again", "fresh plan", "new plan"]) {
-                Some(comment) => draft.explained(comment).done(),
-                None => draft.done(),
-            }
+                ))
+                .done();
         }
     }
 }

@@ -5,7 +5,7 @@ mod given; // what a build is given: folder and variables
 use kapell_spec::github::{Condition, Step};
 
 use self::given::Given;
-use crate::github::{Flow, StepFacts, carry, cost, facts::Done, globs, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, carry, cost, facts::Done, globs, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -217,7 +217,7 @@ fn again(repository: &Repository, flow: &Flow, (at, up): (usize, usize), report:
         None => cost::sooner(&repository.github, flow, repository.timings.as_ref(), at, found.seconds),
         Some(_) => 0,
     };
-    let draft = report
+    report
         .add(
             found.flow.file,
             found.step.span,
@@ -232,14 +232,6 @@ fn again(repository: &Repository, flow: &Flow, (at, up): (usize, usize), report:
         .also(flow.file, first.id.span, "built here first")
         .spares(sooner)
         .severity(if found.seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
-        .hint("hand it on as an artifact, so that what is tested is what was built");
-    match intent::explains(
-        found.flow,
-        found.step.span,
-        6,
-        &["again", "rebuild", "clean", "different", "fresh"],
-    ) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+        .hint("hand it on as an artifact, so that what is tested is what was built")
+        .done();
 }

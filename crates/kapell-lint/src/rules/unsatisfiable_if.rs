@@ -15,7 +15,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, carry, conditions::Run, intent, tools::Kind};
+use crate::github::{Flow, carry, conditions::Run, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -111,10 +111,6 @@ pub(super) fn is_off(condition: &Condition) -> bool {
         })
 }
 
-/// Words of comments that say that something is off for a while.
-const REASONS: &[&str] =
-    &["disabled", "disable", "until", "todo", "temporar", "re-enable", "reenable", "for now", "not yet"];
-
 fn short(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() > 80 { format!("{}...", line.chars().take(77).collect::<String>()) } else { line }
@@ -123,14 +119,11 @@ fn short(text: &str) -> String {
 fn add(flow: &Flow, span: Span, message: String, severity: Severity, report: &mut Report<'_>) {
     let triggers: Vec<String> =
         flow.model.events.iter().map(|event| format!("`{}`", event.name.text)).collect();
-    let draft = report
+    report
         .add(flow.file, span, message)
         .severity(severity)
-        .hint(format!("the workflow starts on {}", triggers.join(", ")));
-    match intent::explains(flow, span, 1, REASONS) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+        .hint(format!("the workflow starts on {}", triggers.join(", ")))
+        .done();
 }
 
 fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) {
@@ -188,18 +181,15 @@ fn called(flow: &Flow, report: &mut Report<'_>) {
             continue;
         }
         let goes_out = carry::delivers(flow, at);
-        let draft = report
+        report
             .add(
                 flow.file,
                 condition.span,
                 "`github.event_name` is the event of the caller and never `workflow_call`".to_owned(),
             )
             .severity(if goes_out { Severity::High } else { Severity::Medium })
-            .hint("drop the comparison, or ask for an input that only a caller gives");
-        match intent::explains(flow, condition.span, 1, REASONS) {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
+            .hint("drop the comparison, or ask for an input that only a caller gives")
+            .done();
     }
 }
 

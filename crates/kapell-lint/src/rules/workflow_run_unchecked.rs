@@ -3,7 +3,7 @@
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, FixClass, Severity};
 
-use crate::github::{Flow, conditions::Run, edit, intent, tools::Kind};
+use crate::github::{Flow, conditions::Run, edit, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -22,21 +22,6 @@ pub(super) static RULE: Rule = Rule {
     page: include_str!("../../docs/rules/workflow-run-unchecked.md"),
     check,
 };
-
-/// Words of comments that say that a failure does not matter.
-const REASONS: &[&str] = &[
-    "whatever",
-    "regardless",
-    "even if",
-    "even when",
-    "also after",
-    "either way",
-    "any result",
-    "after each",
-    "after every",
-    "each time",
-    "every time",
-];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
@@ -86,10 +71,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if edits.len() == found.len() {
             draft = draft.fix("go on only after a success", FixClass::Review, edits);
         }
-        match intent::explains(flow, event.name.span, 6, REASONS) {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
+        draft.done();
     }
 }
 

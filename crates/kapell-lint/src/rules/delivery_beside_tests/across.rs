@@ -3,9 +3,9 @@
 use kapell_spec::github::Event;
 use kapell_view::audit::Severity;
 
-use super::{REASONS, by_own_script, delivers, tests};
+use super::{by_own_script, delivers, tests};
 use crate::{
-    github::{Flow, Github, intent, tools::Kind},
+    github::{Flow, Github, tools::Kind},
     rule::Report,
 };
 
@@ -52,7 +52,7 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     let Some((other, event, test)) = tested else { return };
     // What comes by a pull request has been tested there, if people keep to that.
     let before = other.starts("pull_request");
-    let draft = report
+    report
         .add(
             flow.file,
             job.id.span,
@@ -68,11 +68,8 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
         .hint(format!(
             "start it by `workflow_run` of `{}` when that succeeded, or call the tests as a job",
             other.name()
-        ));
-    match intent::explains(flow, job.id.span, 2, REASONS) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+        ))
+        .done();
 }
 
 /// Tells whether an event is a push to a main branch that is named.

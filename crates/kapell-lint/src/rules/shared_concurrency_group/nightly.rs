@@ -4,7 +4,7 @@ use kapell_view::audit::Severity;
 
 use super::{plain, stops};
 use crate::{
-    github::{Flow, conditions::Run, intent},
+    github::{Flow, conditions::Run},
     rule::Report,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     else {
         return;
     };
-    let draft = report
+    report
         .add(
             flow.file,
             group.span,
@@ -49,9 +49,6 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
         )
         .severity(Severity::Medium)
         .also(flow.file, clock.name.span, "started by this")
-        .hint("put `${{ github.event_name }}` into the group");
-    match intent::explains(flow, group.span, 3, &["schedule", "nightly", "cron", "newest", "latest"]) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+        .hint("put `${{ github.event_name }}` into the group")
+        .done();
 }

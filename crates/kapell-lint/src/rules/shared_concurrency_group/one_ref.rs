@@ -5,7 +5,7 @@ use kapell_view::audit::Severity;
 
 use super::{plain, stops, too_wide::is_same};
 use crate::{
-    github::{Flow, carry, intent},
+    github::{Flow, carry},
     repository::Repository,
     rule::Report,
 };
@@ -40,7 +40,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, report: &mut Report<'_
     if flow.jobs().any(|(at, job)| job.environment.is_some() || carry::changes(flow, at)) {
         return;
     }
-    let draft = report
+    report
         .add(
             flow.file,
             group.span,
@@ -52,12 +52,8 @@ pub(super) fn check(repository: &Repository, flow: &Flow, report: &mut Report<'_
             "workflow_run" => "put `${{ github.event.workflow_run.head_repository.full_name }}` and `${{ github.event.workflow_run.head_branch }}` into the group",
             "issue_comment" => "put `${{ github.event.issue.number }}` into the group",
             _ => "put `${{ github.event.pull_request.number }}` into the group",
-        });
-    let words = ["one at a time", "only one", "shared", "at once", "newest", "latest"];
-    match intent::explains(flow, group.span, 3, &words) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+        })
+        .done();
 }
 
 /// Tells whether a group, as [`plain`] has it, is kept apart by nothing but a ref that is always the same on an event.

@@ -5,7 +5,7 @@ use kapell_view::audit::Severity;
 
 use super::{plain, stops};
 use crate::{
-    github::{Flow, carry, intent, tools::Kind},
+    github::{Flow, carry, tools::Kind},
     rule::Report,
 };
 
@@ -31,7 +31,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     let Some(group) = groups.filter(|own| checks && is_wide(own)).find_map(|own| own.group.as_ref()) else {
         return;
     };
-    let draft = report
+    report
         .add(
             flow.file,
             group.span,
@@ -41,16 +41,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
             ),
         )
         .severity(Severity::High)
-        .hint("put `${{ github.ref }}` into the group");
-    match intent::explains(
-        flow,
-        group.span,
-        3,
-        &["one at a time", "only one", "shared", "at once", "newest", "single"],
-    ) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+        .hint("put `${{ github.ref }}` into the group").done();
 }
 
 /// Tells whether a job runs on a machine of its own: its labels say more of it than what it can run, or nothing.

@@ -7,9 +7,9 @@ use kapell_spec::{
 };
 use kapell_view::audit::Severity;
 
-use super::{REASONS, values::compared};
+use super::values::compared;
 use crate::{
-    github::{Flow, intent},
+    github::Flow,
     rule::{Report, names},
 };
 
@@ -67,10 +67,5 @@ fn tell(
     let span = expression.span(&flow.text);
     let listed = names(known.iter().copied());
     let message = format!("`{path} == '{wanted}'` never holds: it is one of {listed}");
-    let draft =
-        report.add(flow.file, span, message).severity(severity).hint(format!("compare with {listed}"));
-    match intent::explains(flow, span, 1, REASONS) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+    report.add(flow.file, span, message).severity(severity).hint(format!("compare with {listed}")).done();
 }

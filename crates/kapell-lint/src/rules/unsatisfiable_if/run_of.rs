@@ -3,9 +3,9 @@
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_view::audit::Severity;
 
-use super::{REASONS, is_off};
+use super::is_off;
 use crate::{
-    github::{Flow, Github, carry, intent, world::World},
+    github::{Flow, Github, carry, world::World},
     rule::{Report, names},
 };
 
@@ -64,14 +64,11 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
         };
         let Some(what) = event.or_else(branch) else { continue };
         let waited = names(filter.items.iter().map(|item| &*item.text));
-        let draft = report
+        report
             .add(flow.file, condition.span, format!("never holds: {waited} {what}"))
             .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
-            .hint(format!("it starts on {}", names(events.iter().copied())));
-        match intent::explains(flow, condition.span, 1, REASONS) {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
+            .hint(format!("it starts on {}", names(events.iter().copied())))
+            .done();
     }
 }
 
