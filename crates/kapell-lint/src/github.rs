@@ -20,6 +20,10 @@ pub use facts::StepFacts;
 
 pub(crate) mod own_scripts; // what the repository's own scripts do
 
+pub mod spelling; // texts in one way of writing them
+
+pub(crate) mod tokens; // as whom a step asks GitHub
+
 pub mod carry; // what flows along an edge
 
 pub mod cost; // how long it takes

@@ -7,7 +7,7 @@ use super::{
     script::Command,
     tools::{self, Kind},
 };
-use crate::files::{FileId, Files, joined};
+use crate::files::{File, FileId, Files, joined};
 
 /// A script that a step runs, and what it does.
 #[derive(Debug)]
@@ -55,15 +55,28 @@ pub(crate) fn named(files: &Files, flow: &Flow, place: (&Job, &Step), path: &str
 }
 
 fn by_path(files: &Files, step: (&Job, &Step), command: &Command) -> Option<(FileId, String)> {
-    let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
+    let shell = is_shell(command.program());
     let mut words = command.inner().iter().skip(usize::from(shell)).skip_while(|word| word.starts_with('-'));
     let path = words.next().filter(|path| path.contains(['/', '.']))?;
     let file = find(files, step, path)?;
-    let text = &*files[file].text;
+    Some((file, shell_text(&files[file], shell)?.to_owned()))
+}
+
+/// Tells whether a program is a shell, to which scripts are given.
+pub(crate) fn is_shell(program: &str) -> bool {
+    matches!(program, "bash" | "sh" | "zsh" | "dash")
+}
+
+/// The longest script that is read, in bytes.
+const LENGTH_MAX: usize = 40_000;
+
+/// Returns the text of a script of a shell: one that is given to a shell, or says by its first line or its name that it is.
+pub(crate) fn shell_text(file: &File, given: bool) -> Option<&str> {
+    let text = &*file.text;
     let first = text.lines().next().unwrap_or_default();
     let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
-    let is_shell = own || shell || path.ends_with(".sh") || path.ends_with(".bash");
-    (is_shell && text.len() <= 40_000).then(|| (file, text.to_owned()))
+    let named = file.path.ends_with(".sh") || file.path.ends_with(".bash");
+    ((given || own || named) && text.len() <= LENGTH_MAX).then_some(text)
 }
 
 fn by_name(files: &Files, step: (&Job, &Step), command: &Command) -> Option<String> {

@@ -137,7 +137,8 @@ fn tell(unit: &Unit, transport: Transport, calls: &[Id], report: &mut Report<'_>
         draft = draft.confidence(Confidence::Medium);
     }
     // While a tool waits, its agent does, whatever the agent itself is limited to.
-    if calls.iter().any(|&call| service::names_model_host(unit.text(call)) || tools::is_in_tool(unit, call)) {
+    let to_model = calls.iter().any(|&call| service::names_model_host(unit.text(call)));
+    if to_model || tools::any_in_tool(unit, calls) {
         draft = draft.severity(Severity::High);
     }
     for &call in others {

@@ -93,7 +93,7 @@ fn never_set(files: &Files, flow: &Flow, at: usize, id: &str, output: &str) -> O
     // Other shells write the file in their own way.
     let plain = shell.is_none_or(|shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"));
     let never = || match of_script::alone(files, flow, (job, step), facts) {
-        Some((script, facts)) => never_sets(&script, output, &facts),
+        Some((script, facts)) => never_sets(script, output, &facts),
         None => never_sets(step.script(), output, facts),
     };
     (plain && never()).then(|| step.id.as_ref().map_or(step.span, |id| id.span))

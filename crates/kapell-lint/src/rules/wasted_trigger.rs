@@ -10,7 +10,9 @@ use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Event, Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, Github, carry, conditions::Run, globs, intent, script::commands, tools::Kind};
+use crate::github::{
+    Flow, Github, carry, conditions::Run, globs, intent, script::commands, tokens, tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, names},
@@ -335,7 +337,7 @@ fn silent_pull_request(github: &Github, flow: &Flow, at: usize, report: &mut Rep
         } else if step.script().contains("gh pr create") {
             (
                 step.run.as_ref().map_or(step.span, |run| run.span),
-                gh_token(flow, job, step).is_some_and(|token| is_default_token(&token)),
+                tokens::of_gh(flow, job, step).is_some_and(|token| is_default_token(&token.text)),
             )
         } else {
             continue;
@@ -359,15 +361,6 @@ fn silent_pull_request(github: &Github, flow: &Flow, at: usize, report: &mut Rep
         }
         return;
     }
-}
-
-fn gh_token(flow: &Flow, job: &Job, step: &Step) -> Option<String> {
-    let of = |env: &[(kapell_spec::github::Name, kapell_spec::github::Text)]| {
-        env.iter()
-            .find(|(name, _)| matches!(&*name.text, "GH_TOKEN" | "GITHUB_TOKEN"))
-            .map(|(_, text)| text.text.to_string())
-    };
-    of(&step.env).or_else(|| of(&job.env)).or_else(|| of(&flow.model.env))
 }
 
 /// A commit that is pushed to the branch of a pull request with the default token is checked by nobody.
@@ -428,20 +421,21 @@ fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'
     let job = &flow.model.jobs[at];
     let mut releases = flow.steps(at).filter(|(_, facts)| facts.does(Kind::Release));
     let made = releases.find(|(step, _)| {
+        let given = || step.input("token").map(|token| &*token.text);
+        let of_gh = || tokens::of_gh(flow, job, step).map(|token| &*token.text);
         let token = if step.is("actions/create-release")
             || step.is("cycjimmy/semantic-release-action")
             || ["gh release create", "semantic-release"].iter().any(|maker| step.script().contains(maker))
         {
-            gh_token(flow, job, step)
+            of_gh()
         } else if is_release_please(step) {
-            Some(step.input("token").map_or("github.token".to_owned(), |token| token.text.to_string()))
+            given().or(Some("github.token"))
         } else if step.is("softprops/action-gh-release") || step.is("ncipollo/release-action") {
-            let given = step.input("token").map(|token| token.text.to_string());
-            Some(given.or_else(|| gh_token(flow, job, step)).unwrap_or_else(|| "github.token".to_owned()))
+            given().or_else(of_gh).or(Some("github.token"))
         } else {
             None
         };
-        token.is_some_and(|token| is_default_token(&token))
+        token.is_some_and(is_default_token)
     });
     let Some((step, _)) = made else { return };
     let text = flow.text.get(job.span.range()).unwrap_or_default();

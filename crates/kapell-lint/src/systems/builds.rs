@@ -36,10 +36,10 @@ pub(crate) fn of_step<'a>(
         return Vec::new();
     }
     let build = |command: &'a Command| {
-        let (recipe, context, args) = by_command(command)?;
+        let given = by_command(command)?;
         let span = flow.script_line(step, command.start, "");
-        let context = context.and_then(|context| below(folder, context));
-        Some(Build { recipe: below(folder, &recipe)?, context, args, span })
+        let context = given.context.and_then(|context| below(folder, context));
+        Some(Build { recipe: below(folder, &given.recipe)?, context, args: given.args, span })
     };
     facts.commands.iter().filter_map(build).collect()
 }
@@ -99,8 +99,15 @@ const PLAIN: &[&str] = &[
     "--compress",
 ];
 
-/// Reads the recipe, the folder and the arguments of `docker build`.
-fn by_command(command: &Command) -> Option<(String, Option<&str>, Vec<&str>)> {
+/// What `docker build` is given, as it is written.
+struct Given<'a> {
+    recipe: String,
+    context: Option<&'a str>,
+    args: Vec<&'a str>,
+}
+
+/// Reads what `docker build` is given.
+fn by_command(command: &Command) -> Option<Given<'_>> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     let rest = match &words[..] {
         ["docker" | "podman", "buildx", "build", rest @ ..] | ["docker" | "podman", "build", rest @ ..] => {
@@ -114,7 +121,7 @@ fn by_command(command: &Command) -> Option<(String, Option<&str>, Vec<&str>)> {
         let (option, joined) = word
             .split_once('=')
             .filter(|_| word.starts_with("--"))
-            .map_or((word, None), |(a, b)| (a, Some(b)));
+            .map_or((word, None), |(option, value)| (option, Some(value)));
         match option {
             "-f" | "--file" => file = Some(joined.or_else(|| rest.next())?),
             "--build-arg" => args.push(joined.or_else(|| rest.next())?),
@@ -128,7 +135,7 @@ fn by_command(command: &Command) -> Option<(String, Option<&str>, Vec<&str>)> {
         Some(file) => file.to_owned(),
         None => format!("{}/Dockerfile", context?.trim_end_matches('/')),
     };
-    (!recipe.contains('$')).then_some((recipe, context, args))
+    (!recipe.contains('$')).then_some(Given { recipe, context, args })
 }
 
 /// Returns a path below a folder, both from the top of the repository. One that leads out of it, or is made, is none.

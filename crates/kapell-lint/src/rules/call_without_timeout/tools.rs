@@ -1,24 +1,26 @@
 //! Functions that an agent has for its tools: while one of them waits, the agent does.
 
+use std::collections::BTreeSet;
+
 use crate::code::{Id, Unit, guards::has_word};
 
-/// Tells whether a call stands in a tool of an agent, or in a function of the file that such a tool calls.
-pub(super) fn is_in_tool(unit: &Unit, call: Id) -> bool {
+/// Tells whether one of some calls stands in a tool of an agent, or in a function of the file that such a tool calls.
+pub(super) fn any_in_tool(unit: &Unit, calls: &[Id]) -> bool {
     // Most files have none.
     if !["tool", "Tool", "TOOL"].iter().any(|word| unit.whole().contains(word)) {
         return false;
     }
-    let function = unit.function_of(call);
-    if is_tool(unit, function, call) {
-        return true;
-    }
-    let calls = unit.calls().filter(|&other| function != Id::ROOT && unit.called(other) == Some(function));
-    calls.into_iter().any(|other| is_tool(unit, unit.function_of(other), other))
+    let listed = tables(unit);
+    let is_tool = |call: Id| is_tool(unit, unit.function_of(call), call, &listed);
+    let mut functions: BTreeSet<Id> = calls.iter().map(|&call| unit.function_of(call)).collect();
+    functions.remove(&Id::ROOT);
+    let calls_one = |call: Id| unit.called(call).is_some_and(|function| functions.contains(&function));
+    calls.iter().any(|&call| is_tool(call)) || unit.calls().any(|call| calls_one(call) && is_tool(call))
 }
 
-/// Tells whether a function is a tool: by what decorates it, `@tool`; by what it is handed to, `tool({ execute })`; or by a table
-/// of tools that names it, `TOOLS = {"search": search}`.
-fn is_tool(unit: &Unit, function: Id, within: Id) -> bool {
+/// Tells whether a function around a call is a tool: by what decorates it, `@tool`; by what it is handed to, `tool({ execute })`;
+/// or by a table of tools that names it, `TOOLS = {"search": search}`.
+fn is_tool(unit: &Unit, function: Id, within: Id, tables: &[&str]) -> bool {
     let whole = unit.syntax[function].parent;
     let decorated = unit.syntax.children(whole).any(|id| {
         let name = unit.text(id).split('(').next().unwrap_or_default();
@@ -29,7 +31,9 @@ fn is_tool(unit: &Unit, function: Id, within: Id) -> bool {
             && is_of_tools(unit.callee_name(id))
             && id != within
     });
-    decorated || handed || is_listed(unit, function)
+    let name = unit.syntax.child(function, "name").map(|name| unit.text(name));
+    let listed = || name.is_some_and(|name| tables.iter().any(|table| has_word(table, name)));
+    decorated || handed || listed()
 }
 
 /// Tells whether a name ends as those of what makes a tool do: `function_tool`, `defineTool`, `mcp.tool`.
@@ -37,19 +41,16 @@ fn is_of_tools(name: &str) -> bool {
     name.trim_start_matches('@').to_ascii_lowercase().ends_with("tool")
 }
 
-/// Tells whether a table or a list of the file that is called after tools names a function.
-fn is_listed(unit: &Unit, function: Id) -> bool {
-    let Some(name) = unit.syntax.child(function, "name").map(|name| unit.text(name)) else { return false };
-    let mut made = unit.syntax.of_kind(&["assignment", "variable_declarator"]);
-    made.any(|made| {
+/// Returns the tables and lists at the top of a file that are called after tools.
+fn tables(unit: &Unit) -> Vec<&str> {
+    let made = unit.syntax.of_kind(&["assignment", "variable_declarator"]);
+    let tables = made.filter(|&made| unit.function_of(made) == Id::ROOT).filter_map(|made| {
         let child = |field| unit.syntax.child(made, field);
-        let Some((own, value)) =
-            child("left").or_else(|| child("name")).zip(child("right").or_else(|| child("value")))
-        else {
-            return false;
-        };
+        let own = child("left").or_else(|| child("name"))?;
+        let value = child("right").or_else(|| child("value"))?;
         let table = matches!(unit.kind(value), "dictionary" | "object" | "list" | "array" | "tuple");
         let called = unit.text(own).to_ascii_lowercase().contains("tools");
-        table && called && unit.function_of(made) == Id::ROOT && has_word(unit.text(value), name)
-    })
+        (table && called).then(|| unit.text(value))
+    });
+    tables.collect()
 }

@@ -1,8 +1,7 @@
 //! What a job only puts ready: it goes out by another job, which waits for the tests as well.
 
 use crate::{
-    github::{Flow, Github, StepFacts, carry, tools::Kind},
-    rules::polling_instead_of_needs::spelled,
+    github::{Flow, Github, StepFacts, carry, spelling::spelled, tools::Kind},
     systems::images::{self, Pushed},
 };
 

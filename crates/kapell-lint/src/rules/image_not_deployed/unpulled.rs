@@ -38,7 +38,9 @@ pub(super) fn check(repository: &Repository, pushed: &[Pushed], report: &mut Rep
         for (at, job) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
                 let Some(start) = started(repository, (flow, job, step), facts) else { continue };
-                let Some((compose, image, one)) = stale(repository, &start.text, &own) else { continue };
+                let Some(Stale { compose, image, push }) = stale(repository, &start.text, &own) else {
+                    continue;
+                };
                 let message = format!(
                     "the image `{}` that runs there stays: `docker compose up` fetches none that it has under this tag",
                     &**image
@@ -46,7 +48,7 @@ pub(super) fn check(repository: &Repository, pushed: &[Pushed], report: &mut Rep
                 report
                     .add(start.file, start.span, message)
                     .confidence(Confidence::High)
-                    .also(one.file, one.span, "pushed here under the same tag")
+                    .also(push.file, push.span, "pushed here under the same tag")
                     .also(compose.file, image.span, "the same text each time")
                     .hint("fetch it first: `docker compose pull`, or `up --pull always`")
                     .done();
@@ -103,12 +105,16 @@ fn line(text: &str) -> Option<usize> {
     })
 }
 
-/// Returns the compose file that a text starts, an image in it, and the push of that very tag.
-fn stale<'a>(
-    repository: &'a Repository,
-    text: &str,
-    pushed: &[&'a Pushed],
-) -> Option<(&'a Compose, &'a Word, &'a Pushed)> {
+/// An image that stays what it was.
+struct Stale<'a> {
+    compose: &'a Compose,
+    image: &'a Word,
+    /// The push of its very tag.
+    push: &'a Pushed,
+}
+
+/// Finds such an image in the compose file that a text starts.
+fn stale<'a>(repository: &'a Repository, text: &str, pushed: &[&'a Pushed]) -> Option<Stale<'a>> {
     let runs = |compose: &&Compose| {
         let name = compose.path.rsplit('/').next().unwrap_or_default();
         let named = text.contains(name);
@@ -126,7 +132,7 @@ fn stale<'a>(
                 let same = |one: &&&Pushed| {
                     Some(&*one.tag) == tag && one.name.as_deref().map(plain).as_ref() == Some(&name)
                 };
-                Some((compose, image, *pushed.iter().find(same)?))
+                Some(Stale { compose, image, push: pushed.iter().find(same)? })
             },
         )
     })

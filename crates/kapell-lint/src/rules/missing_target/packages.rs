@@ -147,11 +147,11 @@ fn lacks(
     (!scripts.contains(*name)).then(|| ((*name).to_owned(), package))
 }
 
-/// Returns the names of the scripts of a package.
+/// Returns the names of the scripts of a package, which may have none.
 fn scripts(text: &str) -> Option<BTreeSet<String>> {
     let package: serde_json::Value = serde_json::from_str(text).ok()?;
-    let scripts = package
-        .get("scripts")
-        .map_or(Some(Vec::new()), |all| Some(all.as_object()?.keys().cloned().collect::<Vec<String>>()))?;
-    Some(scripts.into_iter().collect())
+    match package.get("scripts") {
+        Some(scripts) => Some(scripts.as_object()?.keys().cloned().collect()),
+        None => Some(BTreeSet::new()),
+    }
 }

@@ -61,7 +61,7 @@ fn unset(files: &Files, flow: &Flow, value: &Text) -> Option<(String, String, bo
         Some((step, facts)) => {
             let shell = step.shell.as_ref().is_none_or(|shell| matches!(&*shell.text, "bash" | "sh"));
             let unset = || match of_script::alone(files, flow, (&flow.model.jobs[0], step), facts) {
-                Some((script, facts)) => never_sets(&script, output, &facts),
+                Some((script, facts)) => never_sets(script, output, &facts),
                 None => never_sets(step.script(), output, facts),
             };
             (shell && unset()).then(|| (id.to_owned(), output.to_owned(), true))

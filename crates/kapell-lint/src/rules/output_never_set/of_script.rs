@@ -7,21 +7,17 @@ use crate::{
     github::{Flow, StepFacts, facts, own_scripts},
 };
 
-/// A longer script is not read, in bytes.
-const LONGEST: usize = 40_000;
-
 /// Returns the text of the script that is all that a step runs, and what it does.
-pub(super) fn alone(
-    files: &Files,
+pub(super) fn alone<'a>(
+    files: &'a Files,
     flow: &Flow,
     place: (&Job, &Step),
     facts: &StepFacts,
-) -> Option<(String, StepFacts)> {
+) -> Option<(&'a str, StepFacts)> {
     let [command] = &facts.commands[..] else { return None };
-    let shell = matches!(command.program(), "bash" | "sh");
-    let word = command.words.get(usize::from(shell)).filter(|word| word.contains('/'))?;
-    let text = &files[own_scripts::named(files, flow, place, word)?].text;
-    let first = text.lines().next().unwrap_or_default();
-    let is_shell = shell || first.starts_with("#!") && first.ends_with("sh");
-    (is_shell && text.len() <= LONGEST).then(|| (text.to_string(), facts::of_text(text)))
+    let shell = own_scripts::is_shell(command.program());
+    let path = command.words.get(usize::from(shell)).filter(|word| word.contains('/'))?;
+    let script = own_scripts::named(files, flow, place, path)?;
+    let text = own_scripts::shell_text(&files[script], shell)?;
+    Some((text, facts::of_text(text)))
 }
