@@ -1,7 +1,7 @@
 //! Graphs of steps that code puts together node by node: LangGraph in Python and in TypeScript.
 //!
 //! Source: langgraph 1.0, `StateGraph`: `compile` refuses a name that no node has; a node that nothing leads to never runs; a
-//! run that has gone through 25 steps fails.
+//! run that has gone through `recursion_limit` steps fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,8 @@ pub struct Graph<'a> {
     pub edges: Vec<Edge<'a>>,
     /// Functions that choose where a run goes on, each with the names that they may answer, if not those of nodes.
     pub routers: Vec<(Id, Option<Vec<&'a str>>)>,
+    /// Where a function chooses how a run goes on, as it is written.
+    pub choices: Vec<Choice<'a>>,
     /// Whether there may be nodes that cannot be seen.
     pub hides_nodes: bool,
     /// Whether there may be edges that cannot be seen.
@@ -73,6 +75,17 @@ pub struct Edge<'a> {
     pub chosen: bool,
 }
 
+/// Where a function chooses how a run goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// The node after which it does.
+    pub from: &'a str,
+    /// What stands for the function.
+    pub router: Id,
+    /// The map from its answers to nodes, or the list of nodes, if there is one.
+    pub map: Option<Id>,
+}
+
 /// Classes that build graphs.
 const BUILDERS: &[&str] = &["StateGraph", "MessageGraph", "Graph"];
 
@@ -101,6 +114,7 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
             nodes: BTreeMap::new(),
             edges: Vec::new(),
             routers: Vec::new(),
+            choices: Vec::new(),
             hides_nodes: false,
             hides_edges: false,
             given: Round::new(),
@@ -321,6 +335,7 @@ impl<'a> Graph<'a> {
             }
         }
         let from = args.first().and_then(|&at| Some((at, name_of(unit, at)?)));
+        self.choices.extend(from.zip(router).map(|((_, from), router)| Choice { from, router, map }));
         let Some(((from_at, from), map)) = from.zip(map) else { return self.hides_edges = true };
         let ends: Vec<Id> = match unit.kind(map) {
             "dictionary" | "object" => {
@@ -380,16 +395,26 @@ impl<'a> Graph<'a> {
                 Some(answers) => answers.contains(&name),
                 None => matches!(name, START | END) || self.nodes.contains_key(name),
             };
-            let own = unit.syntax.below(*router).filter(|&id| unit.function_of(id) == *router);
-            let back = own.filter(|&id| unit.kind(id) == "return_statement");
-            let texts =
-                back.filter_map(|back| unit.syntax.children(back).nth(1)).flat_map(|id| chosen(unit, id));
+            let texts = given(unit, *router).into_iter();
             found.extend(texts.filter(|&id| unit.kind(id) == "string").filter_map(|id| {
                 let name = text_of(unit, id)?;
                 (!known(name)).then_some((name, id))
             }));
         }
         found
+    }
+
+    /// Returns the node that an answer of a choice leads to; `unit` is the file of the answer.
+    #[must_use]
+    pub fn led_to(&self, choice: &Choice<'a>, unit: &'a Unit, answer: Id) -> Option<&'a str> {
+        let name = name_of(unit, answer)?;
+        let end = match choice.map {
+            Some(map) if matches!(self.unit.kind(map), "dictionary" | "object") => {
+                name_of(self.unit, self.unit.object_key(map, name)??)?
+            }
+            _ => name,
+        };
+        (end == END || self.nodes.contains_key(end)).then_some(end)
     }
 
     /// Returns a round that a run which enters it never leaves, from its first edge on.
@@ -422,6 +447,17 @@ impl<'a> Graph<'a> {
         let start = round.iter().position(|edge| edge.from == at)?;
         Some(round.split_off(start))
     }
+}
+
+/// Returns what a function may give back, each end of a choice by itself: what it returns, or what an arrow leads to.
+#[must_use]
+pub fn given(unit: &Unit, function: Id) -> Vec<Id> {
+    let own = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function);
+    let back = own.filter(|&id| unit.kind(id) == "return_statement");
+    let plain = |&id: &Id| !matches!(unit.kind(id), "statement_block" | "block");
+    let arrow = unit.syntax.child(function, "body").filter(plain);
+    let all = back.filter_map(|back| unit.syntax.children(back).nth(1)).chain(arrow);
+    all.filter(|&id| unit.kind(id) != ";").flat_map(|id| chosen(unit, id)).collect()
 }
 
 /// Returns the keys of a map from answers to nodes, if all of them are plain texts.

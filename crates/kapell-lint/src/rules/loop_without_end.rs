@@ -4,6 +4,7 @@ mod again; // tries again for ever
 mod itself; // functions that call themselves for ever
 mod retrying; // decorators that try again for ever
 mod rounds; // agents that answer each other for ever
+mod steps; // steps of a graph that lead back for ever
 mod teams; // agents that talk to each other for ever
 mod turns; // an agent's own loop
 
@@ -66,5 +67,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         turns::check(unit, report);
         itself::check(&methods, unit, report);
         teams::check(unit, report);
+        steps::check(repository, &methods, unit, report);
     }
 }

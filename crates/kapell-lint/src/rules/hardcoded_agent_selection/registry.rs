@@ -10,7 +10,7 @@ use kapell_spec::{finding::Span, suggest};
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
-    code::{Id, Language, Unit, modules::Modules},
+    code::{Id, Language, Unit, modules::Modules, service},
     files::FileId,
     repository::Repository,
     rule::Report,
@@ -208,7 +208,8 @@ fn named(unit: &Unit, list: Id) -> Vec<&str> {
     names.map(|id| bare(unit.text(id))).collect()
 }
 
-/// Names that are handed to a function of the table's file which looks them up there, and that the table has not.
+/// Names that are handed to a function which looks them up in the table, or to a method which hands them on to it, and that the
+/// table has not.
 pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
     let modules = Modules::new(&repository.code);
     let tables = tables(repository);
@@ -232,8 +233,10 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
             let missing = spelled(unit, first).into_iter().find(|(_, name)| !table.keys.contains(name));
             let Some((at, name)) = missing else { continue };
             // Where a compiler knows the names, a function that takes any text for one still does.
+            let own = || Some((unit, service::own_method(unit, call)?));
             let asked = modules
                 .exported(unit, call)
+                .or_else(own)
                 .filter(|&(other, function)| !checked || takes_any(other, function));
             if !asked.is_some_and(|(other, function)| asks(&modules, table, (other, function), STEPS)) {
                 continue;
@@ -253,16 +256,24 @@ fn takes_any(unit: &Unit, function: Id) -> bool {
 /// How far a name is followed from function to function.
 const STEPS: u32 = 2;
 
+/// Returns the name of a function's first parameter, after the object of a method.
+fn first(unit: &Unit, function: Id) -> Option<&str> {
+    let given = unit.syntax.child(function, "parameters")?;
+    let names = unit.syntax.below(given).filter(|&id| unit.kind(id) == "identifier");
+    names.map(|id| unit.text(id)).find(|name| !matches!(*name, "self" | "cls"))
+}
+
 /// Tells whether a function takes its first parameter for a key of the table, by itself or by one that it hands it to first.
 fn asks(modules: &Modules<'_>, table: &Table<'_>, (unit, function): (&Unit, Id), steps: u32) -> bool {
     if unit.file == table.unit.file && looks_up(table, function) {
         return true;
     }
-    let first = || {
-        let given = unit.syntax.child(function, "parameters")?;
-        unit.syntax.below(given).find(|&id| unit.kind(id) == "identifier").map(|id| unit.text(id))
-    };
-    let Some((steps, name)) = steps.checked_sub(1).zip(first()) else { return false };
+    let Some((steps, name)) = steps.checked_sub(1).zip(first(unit, function)) else { return false };
+    // Who looks whether it is there does not fail.
+    let text = unit.text(function);
+    if text.contains(" in ") && text.contains(table.name) {
+        return false;
+    }
     // What may fail is tried.
     let tried = |call| unit.syntax.around(call).any(|id| unit.kind(id) == "try_statement");
     let hands =
@@ -479,10 +490,8 @@ fn grows(table: &str, text: &str) -> bool {
 /// Tells whether a function takes its first parameter for a key of the table, and has nothing else to fall back on.
 fn looks_up(table: &Table<'_>, function: Id) -> bool {
     let unit = table.unit;
-    let Some(given) = unit.syntax.child(function, "parameters") else { return false };
-    let first = unit.syntax.below(given).find(|&id| unit.kind(id) == "identifier");
     let text = unit.text(function);
-    let Some(name) = first.map(|name| unit.text(name)) else { return false };
+    let Some(name) = first(unit, function) else { return false };
     let falls_back =
         |text: &str| ["??", "||", ".get(", " in ", "?.", " or "].iter().any(|form| text.contains(form));
     // What is not there may be refused by hand: `AGENTS.get(name)`, and then `throw`.

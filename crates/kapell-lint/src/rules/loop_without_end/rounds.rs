@@ -15,7 +15,7 @@ use crate::{
 
 /// Beginnings of words of names by which something else than [`COUNTS`] bounds a loop, and of those of an agent's own turns, which
 /// are told of by themselves.
-const BOUNDS: &[&str] = &[
+pub(super) const BOUNDS: &[&str] = &[
     "max",
     "iter",
     "abort",

@@ -2,7 +2,7 @@
 
 use super::{
     at_once::{ASKED, AtOnce},
-    declared_outside, left, of_call, own_nodes, service, waits, with_below,
+    common, declared_outside, left, of_call, own_nodes, service, waits, with_below,
 };
 use crate::{
     code::{Id, Language, Unit, imports::Part, unit::FUNCTIONS},
@@ -25,7 +25,7 @@ pub(super) fn tell(repository: &Repository, unit: &Unit, at: AtOnce, report: &mu
         let args = unit.args(call);
         let of_task =
             args.iter().any(|arg| with_below(unit, arg.value).any(|id| names.contains(unit.text(id))));
-        if !of_task || args.len() != 1 {
+        if !of_task {
             continue;
         }
         let Some((file, name)) = target(unit, call) else { continue };
@@ -73,21 +73,91 @@ pub(super) fn target(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
     }
 }
 
-/// Returns the variable of its file that a function sets to its parameter and nothing else, and where another function reads
-/// it.
+/// Returns the variable of its file that a function sets to what it is given and to nothing else, or whose entries it sets so,
+/// and where another function reads it.
 pub(super) fn sets(unit: &Unit, setter: Id) -> Option<(&str, Id)> {
     let inner = own_nodes(unit, setter);
-    let mut writes =
-        inner.iter().copied().filter(|&id| matches!(unit.kind(id), "assignment" | "assignment_expression"));
-    let write = writes.next().filter(|_| writes.next().is_none())?;
-    let (left, right) = (unit.syntax.child(write, "left")?, unit.syntax.child(write, "right")?);
-    let parameters = unit.syntax.child(setter, "parameters")?;
-    let given = unit
-        .syntax
-        .below(parameters)
-        .any(|id| unit.kind(id) == "identifier" && unit.text(id) == unit.text(right));
-    let name = unit.text(left);
-    let global = match unit.language {
+    let mut writes = Vec::new();
+    for &id in &inner {
+        match unit.kind(id) {
+            "assignment" | "assignment_expression" => writes.push(assigned(unit, id)?),
+            "call" | "call_expression" => writes.extend(filled(unit, id)),
+            _ => {}
+        }
+    }
+    let Write { name, entry, .. } = *writes.first()?;
+    let parameters = common::parameters(unit, setter);
+    let given = writes.iter().flat_map(|write| &write.values).any(|&value| {
+        let plain = matches!(unit.kind(value), "identifier" | "dictionary" | "object" | "tuple");
+        let mut parts = with_below(unit, value);
+        plain && parts.any(|id| is_name(unit, id) && parameters.contains(&unit.text(id)))
+    });
+    let alike = writes.iter().all(|write| write.name == name && write.entry == entry);
+    let outside = if entry { is_table(unit, setter, name) } else { is_global(unit, (setter, &inner), name) };
+    if !given || !alike || !outside {
+        return None;
+    }
+    let read = unit.syntax.of_kind(&["identifier"]).find(|&id| {
+        let function = unit.function_of(id);
+        let other = function != setter && FUNCTIONS.contains(&unit.kind(function));
+        other && unit.text(id) == name && !is_written(unit, id)
+    })?;
+    Some((name, read))
+}
+
+/// What a setter writes.
+struct Write<'a> {
+    /// The variable.
+    name: &'a str,
+    /// Whether entries of it are set, rather than the variable itself.
+    entry: bool,
+    /// To what; nothing where it is emptied.
+    values: Vec<Id>,
+}
+
+/// Reads `name = given`, `name["id"] = given` and `name.id = given`.
+fn assigned(unit: &Unit, id: Id) -> Option<Write<'_>> {
+    let (left, right) = (unit.syntax.child(id, "left")?, unit.syntax.child(id, "right")?);
+    let child = |field| unit.syntax.child(left, field);
+    let (root, entry) = match unit.kind(left) {
+        "identifier" => (left, false),
+        // What is kept for each of many has another key each time.
+        "subscript" | "subscript_expression" => {
+            let key = child("subscript").or_else(|| child("index"))?;
+            (child("value").or_else(|| child("object")).filter(|_| unit.kind(key) == "string")?, true)
+        }
+        "attribute" | "member_expression" => (child("object")?, true),
+        _ => return None,
+    };
+    (unit.kind(root) == "identifier").then(|| Write { name: unit.text(root), entry, values: vec![right] })
+}
+
+/// Reads `name.update(id=given)`, `Object.assign(name, { id: given })` and `name.clear()`.
+fn filled(unit: &Unit, call: Id) -> Option<Write<'_>> {
+    let callee = unit.callee(call)?;
+    let object = unit.syntax.child(callee, "object").filter(|&object| unit.kind(object) == "identifier")?;
+    let mut values: Vec<Id> = unit.args(call).iter().map(|arg| arg.value).collect();
+    let root = match unit.callee_name(call) {
+        "clear" if values.is_empty() => object,
+        "update" => object,
+        "assign" if unit.text(object) == "Object" && !values.is_empty() => values.remove(0),
+        _ => return None,
+    };
+    let computed = |id: Id| {
+        let keys = unit.syntax.children(id).filter_map(|pair| unit.syntax.child(pair, "key"));
+        keys.into_iter().any(|key| !matches!(unit.kind(key), "string" | "property_identifier"))
+    };
+    let plain = !values.iter().any(|&value| computed(value));
+    (plain && unit.kind(root) == "identifier").then(|| Write { name: unit.text(root), entry: true, values })
+}
+
+fn is_name(unit: &Unit, id: Id) -> bool {
+    matches!(unit.kind(id), "identifier" | "shorthand_property_identifier")
+}
+
+/// Tells whether a function sets a variable of its file by that name.
+fn is_global(unit: &Unit, (setter, inner): (Id, &[Id]), name: &str) -> bool {
+    match unit.language {
         Language::Python => {
             inner.iter().any(|&id| unit.kind(id) == "global_statement" && unit.text(id).contains(name))
         }
@@ -95,15 +165,30 @@ pub(super) fn sets(unit: &Unit, setter: Id) -> Option<(&str, Id)> {
             declared_outside(unit, setter, name)
                 || unit.values(Id::ROOT, name).is_empty() && is_declared(unit, name)
         }
-    };
-    if unit.kind(left) != "identifier" || !given || !global {
-        return None;
     }
-    let read = unit.syntax.of_kind(&["identifier"]).find(|&id| {
-        let function = unit.function_of(id);
-        unit.text(id) == name && function != setter && FUNCTIONS.contains(&unit.kind(function))
-    })?;
-    Some((name, read))
+}
+
+/// Tells whether a file keeps a table, or an object without a class of its own, under a name.
+fn is_table(unit: &Unit, setter: Id, name: &str) -> bool {
+    let [value] = unit.values(Id::ROOT, name) else { return false };
+    let made = || matches!(unit.callee_name(*value), "dict" | "SimpleNamespace");
+    declared_outside(unit, setter, name)
+        && (matches!(unit.kind(*value), "dictionary" | "object") || unit.kind(*value) == "call" && made())
+}
+
+/// Tells whether a name only says what is written to, or emptied.
+fn is_written(unit: &Unit, id: Id) -> bool {
+    let part = unit.syntax[id].parent;
+    let whole = unit.syntax[part].parent;
+    let left = |of: Id, id: Id| {
+        matches!(unit.kind(of), "assignment" | "assignment_expression")
+            && unit.syntax.child(of, "left") == Some(id)
+    };
+    let called = unit.syntax.child(whole, "function") == Some(part);
+    left(part, id)
+        || left(whole, part)
+        || unit.kind(part) == "global_statement"
+        || called && matches!(unit.callee_name(whole), "clear" | "update")
 }
 
 /// Tells whether a script declares a name at its top without a value: `let user: string | undefined;`.

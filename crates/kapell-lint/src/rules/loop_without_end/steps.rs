@@ -1,0 +1,323 @@
+//! Graphs of steps that lead back for as long as a model, or what fails, says so.
+//!
+//! Source: the documentation of LangGraph, "Graph API overview": a run ends with `GraphRecursionError`, and without a result,
+//! after `recursion_limit` steps. Without one these are 25 in JavaScript; in Python they were until langgraph 1.0.6, which
+//! made them 1,000 (its pull request 6676), and are more since.
+
+mod state; // what steps read and write of the state of a run
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Severity};
+
+use self::state::{State, is_of_failure};
+use super::{COUNTS, rounds::BOUNDS};
+use crate::{
+    code::{
+        Id, Language, Service, Unit,
+        graphs::{self, Choice, Graph},
+        modules::Modules,
+        service::Methods,
+        unit::FUNCTIONS,
+    },
+    files::FileId,
+    repository::Repository,
+    rule::Report,
+    rules::names::words,
+};
+
+/// Beginnings of words of steps that work something off, or that hear from a person.
+const WORKS_OFF: &[&str] = &[
+    "pop", "shift", "pending", "todo", "queue", "index", "idx", "next", "cursor", "page", "len", "length",
+    "size", "number", "num", "human", "operator", "version",
+];
+
+/// Words of who looks after the bound by other means than a number.
+const WATCHED: &[&str] = &[
+    "GraphRecursionError",
+    "remaining_steps",
+    "RemainingSteps",
+    "remainingSteps",
+    "IsLastStep",
+    "langgraph_step",
+    "interrupt_before",
+    "interrupt_after",
+    "interruptBefore",
+    "interruptAfter",
+];
+
+/// From how many steps on a limit bounds nothing: each round of them asks a model.
+const MANY: u32 = 100;
+
+/// How many nodes a graph has at most that is looked at, how many of its choices are, and how many answers of each.
+const NODES: usize = 64;
+const CHOICES: usize = 32;
+const ANSWERS: usize = 8;
+
+/// A function, and its file.
+type Function<'a> = (&'a Unit, Id);
+
+/// Tells of the first such round of each graph.
+pub(super) fn check(repository: &Repository, methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
+    let text = unit.whole();
+    if !text.contains("add_conditional_edges") && !text.contains("addConditionalEdges") {
+        return;
+    }
+    let modules = Modules::new(&repository.code);
+    for graph in graphs::of(unit).iter().filter(|graph| graph.nodes.len() <= NODES) {
+        let routers = Routers::of(&modules, graph);
+        let found =
+            graph.choices.iter().take(CHOICES).find_map(|choice| back(methods, &modules, &routers, choice));
+        let Some((found, limit)) = found.and_then(|found| Some((found, limit(repository)?))) else {
+            continue;
+        };
+        tell(unit, &found, limit, report);
+    }
+}
+
+/// A round that nothing ends.
+struct Round<'a> {
+    /// The nodes that it goes through, the one that it leads back to first.
+    nodes: Vec<&'a str>,
+    /// The answer that leads back.
+    answer: (&'a Unit, Id),
+    /// What it hangs on.
+    key: &'a str,
+    /// Where the function that answers is given to the graph.
+    router: Id,
+}
+
+/// What bounds the steps of a run from outside.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// Nothing in the repository.
+    Default,
+    /// A number that is too great to bound anything.
+    Great(FileId, Span),
+}
+
+fn tell(unit: &Unit, round: &Round<'_>, limit: Limit, report: &mut Report<'_>) {
+    let way: Vec<String> =
+        round.nodes.iter().chain(round.nodes.first()).map(|node| format!("`{node}`")).collect();
+    let message = format!(
+        "this leads back for as long as `{}` says so ({}), and nothing counts the rounds",
+        round.key,
+        way.join(" -> ")
+    );
+    let (other, at) = round.answer;
+    // In JavaScript a run fails after 25 steps.
+    let short = unit.language != Language::Python && matches!(limit, Limit::Default);
+    let mut draft = report
+        .add(other.file, other.span(at), message)
+        .severity(if short { Severity::Medium } else { Severity::High })
+        .confidence(Confidence::Medium)
+        .hint("count the rounds in the state, and go on with what there is after a few of them")
+        .also(unit.file, unit.span(round.router), "it chooses where this graph goes on");
+    if let Limit::Great(file, span) = limit {
+        draft = draft.also(file, span, "so many steps bound nothing");
+    }
+    draft.done();
+}
+
+/// Returns what bounds the steps of a run from outside; `None` where something does.
+fn limit(repository: &Repository) -> Option<Limit> {
+    let code = repository.files.iter().filter(|(_, file)| Language::of(&file.path).is_some());
+    let mut limit = Limit::Default;
+    for (id, file) in code {
+        let text = &*file.text;
+        if WATCHED.iter().any(|word| text.contains(word)) {
+            return None;
+        }
+        for name in ["recursion_limit", "recursionLimit"] {
+            for (at, _) in text.match_indices(name) {
+                let rest = text[at + name.len()..].trim_start_matches(['"', '\'', ' ', ':', '=']);
+                let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '_').collect();
+                // What no text shows may be any number.
+                let number: u32 = number.replace('_', "").parse().ok()?;
+                if number < MANY {
+                    return None;
+                }
+                limit = Limit::Great(id, Span::new(at, at + name.len()));
+            }
+        }
+    }
+    Some(limit)
+}
+
+/// The functions that choose where a graph goes on.
+struct Routers<'a, 'g> {
+    graph: &'g Graph<'a>,
+    /// The nodes that each node may lead to.
+    next: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// The functions after each node; `None` for one that cannot be seen.
+    after: BTreeMap<&'a str, Vec<Option<Function<'a>>>>,
+}
+
+impl<'a, 'g> Routers<'a, 'g> {
+    fn of(modules: &Modules<'a>, graph: &'g Graph<'a>) -> Self {
+        let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for edge in &graph.edges {
+            next.entry(edge.from).or_default().insert(edge.to);
+        }
+        let mut after: BTreeMap<&str, Vec<Option<Function<'a>>>> = BTreeMap::new();
+        for choice in &graph.choices {
+            let router = function(modules, graph.unit, choice.router);
+            after.entry(choice.from).or_default().push(router);
+            let Some((unit, router)) = router else { continue };
+            let answers = graphs::given(unit, router).into_iter();
+            let ends = answers.filter_map(|answer| graph.led_to(choice, unit, answer));
+            next.entry(choice.from).or_default().extend(ends);
+        }
+        Self { graph, next, after }
+    }
+
+    /// Returns the nodes of the shortest way from one node to another, both included.
+    fn way(&self, from: &'a str, to: &'a str) -> Option<Vec<&'a str>> {
+        let mut before: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut open = VecDeque::from([from]);
+        while let Some(at) = open.pop_front() {
+            if at == to {
+                let mut way = vec![at];
+                while let Some(&node) = before.get(way[way.len() - 1]).filter(|_| way[way.len() - 1] != from)
+                {
+                    way.push(node);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            for &node in self.next.get(at).into_iter().flatten() {
+                if node != from && !before.contains_key(node) {
+                    before.insert(node, at);
+                    open.push_back(node);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Finds an answer of a choice that leads back to it, where nothing on the way counts.
+fn back<'a>(
+    methods: &Methods<'_>,
+    modules: &Modules<'a>,
+    routers: &Routers<'a, '_>,
+    choice: &Choice<'a>,
+) -> Option<Round<'a>> {
+    let graph = routers.graph;
+    let (unit, router) = function(modules, graph.unit, choice.router)?;
+    let asked = State::read(unit, router)?;
+    graphs::given(unit, router).into_iter().take(ANSWERS).find_map(|answer| {
+        let nodes = routers.way(graph.led_to(choice, unit, answer)?, choice.from)?;
+        let key = decides(methods, modules, routers, &nodes, &asked.reads)?;
+        Some(Round { nodes, answer: (unit, answer), key, router: choice.router })
+    })
+}
+
+/// Returns what the round hangs on: a key of the state, if each node of it that sets the key takes it from a model or from what
+/// failed, and nothing on the way counts or works something off.
+fn decides<'a>(
+    methods: &Methods<'_>,
+    modules: &Modules<'a>,
+    routers: &Routers<'a, '_>,
+    nodes: &[&'a str],
+    keys: &BTreeSet<&'a str>,
+) -> Option<&'a str> {
+    let graph = routers.graph;
+    let run = |node: &&'a str| function(modules, graph.unit, graph.nodes.get(node)?.1?);
+    let steps: Vec<Function<'a>> = nodes.iter().map(run).collect::<Option<_>>()?;
+    let after = nodes.iter().filter_map(|node| routers.after.get(node)).flatten();
+    let choosing: Vec<Function<'a>> = after.copied().collect::<Option<_>>()?;
+    if steps.iter().chain(&choosing).any(|&(unit, function)| counts(unit, function)) {
+        return None;
+    }
+    let states: Vec<State<'a>> =
+        steps.iter().map(|&(unit, function)| State::read(unit, function)).collect::<Option<_>>()?;
+    let models: Vec<bool> = steps.iter().map(|&(unit, function)| asks(methods, unit, function)).collect();
+    let hangs = |key: &&&'a str| {
+        let setting =
+            || states.iter().enumerate().filter(|(_, state)| state.writes.iter().any(|(own, _)| own == *key));
+        let of_answer = |(at, state): (usize, &State<'a>)| {
+            let mut values = state.writes.iter().filter(|(own, _)| *own == **key).map(|(_, value)| *value);
+            let mut fails = || values.any(|value| is_of_failure(steps[at].0, value));
+            !state.reads.contains(**key) && (models[at] || fails())
+        };
+        setting().next().is_some() && setting().all(of_answer)
+    };
+    models.iter().any(|asks| *asks).then_some(())?;
+    keys.iter().find(hangs).copied()
+}
+
+fn asks(methods: &Methods<'_>, unit: &Unit, function: Id) -> bool {
+    matches!(methods.reached(unit, function), Some((_, Service::Model | Service::Agent)))
+}
+
+/// Finds the function that an expression stands for, of this file or another one.
+fn function<'a>(modules: &Modules<'a>, unit: &'a Unit, named: Id) -> Option<Function<'a>> {
+    match unit.kind(named) {
+        kind if FUNCTIONS.contains(&kind) => Some((unit, named)),
+        "identifier" => match unit.function(unit.text(named)) {
+            Some(own) if !unit.is_method(own) => Some((unit, own)),
+            _ => modules.function(unit, named),
+        },
+        "attribute" | "member_expression" => {
+            let object = unit.syntax.child(named, "object")?;
+            if !matches!(unit.text(object), "self" | "this") {
+                return modules.function(unit, named);
+            }
+            let class = unit.syntax.around(named).find(|&id| unit.kind(id).starts_with("class_d"))?;
+            let name = unit.text(named).rsplit('.').next()?;
+            Some((unit, unit.method(class, name)?))
+        }
+        _ => None,
+    }
+}
+
+/// Tells whether a function counts, works something off, or hears from a person.
+fn counts(unit: &Unit, function: Id) -> bool {
+    let own = unit.syntax.child(function, "name");
+    let begins = |text: &str| {
+        let known = [COUNTS, BOUNDS, WORKS_OFF];
+        words(text).iter().any(|word| known.iter().copied().flatten().any(|start| word.starts_with(start)))
+    };
+    unit.syntax.below(function).any(|id| {
+        let around = unit.syntax[id].parent;
+        match unit.kind(id) {
+            "update_expression" => true,
+            // A text that grows counts nothing.
+            "augmented_assignment" | "augmented_assignment_expression" => unit
+                .syntax
+                .child(id, "right")
+                .is_none_or(|right| !matches!(unit.kind(right), "string" | "template_string")),
+            "binary_operator" | "binary_expression" => adds_number(unit, id),
+            // `steps[1:]`
+            "slice" => unit.text(id).starts_with(|c: char| c.is_ascii_digit() && c != '0'),
+            // How long a call may take or how much it may give bounds no rounds.
+            "identifier" if unit.kind(around) == "keyword_argument" => {
+                unit.syntax.child(around, "value") == Some(id) && begins(unit.text(id))
+            }
+            "identifier" | "property_identifier" | "shorthand_property_identifier" => {
+                Some(id) != own && !is_option(unit, id) && begins(unit.text(id))
+            }
+            "string" => state::is_key(unit, id) && begins(unit.text(id)),
+            _ => false,
+        }
+    })
+}
+
+/// Tells whether an expression is one more, or one less.
+fn adds_number(unit: &Unit, id: Id) -> bool {
+    let number =
+        |side| unit.syntax.child(id, side).is_some_and(|id| matches!(unit.kind(id), "integer" | "number"));
+    let sign = unit.syntax.child(id, "operator").map_or("", |sign| unit.text(sign));
+    matches!(sign, "+" | "-") && (number("left") || number("right"))
+}
+
+/// Tells whether a name is that of an option which a call is given: `ask({ maxTokens: 900 })`.
+fn is_option(unit: &Unit, id: Id) -> bool {
+    let pair = unit.syntax[id].parent;
+    let object = unit.syntax[pair].parent;
+    unit.kind(pair) == "pair"
+        && unit.syntax.child(pair, "key") == Some(id)
+        && unit.kind(unit.syntax[object].parent) == "arguments"
+}
