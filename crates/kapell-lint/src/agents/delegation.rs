@@ -40,6 +40,19 @@ pub struct Handover {
 #[derive(Debug, Default)]
 pub struct Graph {
     edges: BTreeMap<AgentId, Vec<Handover>>,
+    /// Those that a text bounds, which makes a circle end and a chain no shorter.
+    bounded: BTreeMap<AgentId, Vec<Handover>>,
+}
+
+/// How the words around a name hand work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// They do not, or forbid it.
+    Not,
+    /// So often at most, or back to where it came from.
+    Bounded,
+    /// As often as it comes up.
+    Freely,
 }
 
 /// Words before a name with which work is handed on.
@@ -95,7 +108,10 @@ const HANDS_ON: &[&str] = &[
 
 static HANDING_ON: LazyLock<Words> = LazyLock::new(|| Words::new(HANDS_ON));
 
-static BOUNDING: LazyLock<Words> = LazyLock::new(|| Words::new(BOUNDED));
+static BOUNDING: LazyLock<Words> = LazyLock::new(|| Words::new(&[BOUNDED, FORBIDS].concat()));
+
+/// Words that forbid a thing, or only show it.
+const FORBIDS: &[&str] = &["never", "do not", "don't", "e.g.", "example"];
 
 /// Words that say that the work goes back, or how often it may.
 const BOUNDED: &[&str] = &[
@@ -109,11 +125,6 @@ const BOUNDED: &[&str] = &[
     "attempt",
     "limit",
     "until",
-    "never",
-    "do not",
-    "don't",
-    "e.g.",
-    "example",
     " cap",
 ];
 
@@ -175,11 +186,21 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
                 continue;
             }
             // What the words around a name say is looked at last: that takes longest.
-            let told = || !is_agent && reference.names == Names::Command || hands_on(text, reference);
-            if to != from && !seen.contains(&to) && told() {
-                seen.insert(to);
-                let handover = Handover { from, to, file: asset.file, span: reference.span, in_session };
-                graph.edges.entry(from).or_default().push(handover);
+            let said = || match !is_agent && reference.names == Names::Command {
+                true => Said::Freely,
+                false => said(text, reference),
+            };
+            if to == from || seen.contains(&to) {
+                continue;
+            }
+            let handover = Handover { from, to, file: asset.file, span: reference.span, in_session };
+            match said() {
+                Said::Not => {}
+                Said::Bounded => graph.bounded.entry(from).or_default().push(handover),
+                Said::Freely => {
+                    seen.insert(to);
+                    graph.edges.entry(from).or_default().push(handover);
+                }
             }
         }
     }
@@ -218,6 +239,11 @@ fn is_firm(reference: &Reference) -> bool {
 
 /// Tells whether the words around a name hand work to whom it names, without a bound.
 pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
+    said(text, reference) == Said::Freely
+}
+
+/// Tells how the words around a name hand work to whom it names.
+fn said(text: &str, reference: &Reference) -> Said {
     let around = line::block(text, reference.span.start as usize, 1, 1);
     // What a sentence before forbids has nothing to do with how often this is done.
     let at = reference.span.start as usize - line::offset(text, around);
@@ -252,7 +278,7 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
         || reference.strength < Strength::Certain
             && bans::is_choice(&before, &text[reference.span.end as usize..])
     {
-        return false;
+        return Said::Not;
     }
     // `Send it back to the `x` agent via the Task tool` starts it anew, and so does `delegate back to it, so that it plans`.
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
@@ -288,9 +314,21 @@ pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
         "report to" | "iteration" | "attempt" => around.contains(**word),
         word => forbids.contains(word) || counted(word),
     };
+    let is = |words: &[&str]| words.iter().any(|word| bounded(&word));
     // Most say nothing of the kind.
-    let is_bounded = BOUNDING.is_in_lower(&around) && BOUNDED.iter().any(|word| bounded(&word));
-    !is_bounded && !is_once(&forbids)
+    let speaks = BOUNDING.is_in_lower(&around);
+    if speaks && is(FORBIDS) {
+        return Said::Not;
+    }
+    // Only a call in so many words is one however often it is made: `subagent_type: "x"`, and no way back.
+    let called = reference.strength == Strength::Certain
+        && !around.contains("back to")
+        && !around.contains("return to");
+    match speaks && is(BOUNDED) || is_once(&forbids) {
+        true if called => Said::Bounded,
+        true => Said::Not,
+        false => Said::Freely,
+    }
 }
 
 /// Tells whether what follows `at most` says how many work at the same time: ` two at a time`.
@@ -487,26 +525,30 @@ impl Graph {
         if self.circles().iter().any(|circle| circle.iter().any(|edge| !edge.in_session)) {
             return None;
         }
-        let mut known: BTreeMap<AgentId, Vec<Handover>> = BTreeMap::new();
-        self.edges
-            .keys()
-            .map(|&id| self.chain(id, &mut known))
-            .max_by_key(Vec::len)
-            .filter(|chain| !chain.is_empty())
+        let mut known = Followed::new();
+        let ids: BTreeSet<AgentId> = self.edges.keys().chain(self.bounded.keys()).copied().collect();
+        let chains = ids.into_iter().filter_map(|id| self.chain(id, &mut known));
+        chains.max_by_key(Vec::len).filter(|chain| !chain.is_empty())
     }
 
-    fn chain(&self, id: AgentId, known: &mut BTreeMap<AgentId, Vec<Handover>>) -> Vec<Handover> {
+    /// Returns a longest chain from an agent; `None` while it is followed, which only a bounded circle comes back to.
+    fn chain(&self, id: AgentId, known: &mut Followed) -> Option<Vec<Handover>> {
         if let Some(chain) = known.get(&id) {
             return chain.clone();
         }
+        known.insert(id, None);
         let mut best: Vec<Handover> = Vec::new();
-        for &edge in self.of(id).iter().filter(|edge| !edge.in_session) {
-            let rest = self.chain(edge.to, known);
+        let bounded = self.bounded.get(&id).map_or(&[][..], Vec::as_slice);
+        for &edge in self.of(id).iter().chain(bounded).filter(|edge| !edge.in_session) {
+            let Some(rest) = self.chain(edge.to, known) else { continue };
             if rest.len() + 1 > best.len() {
                 best = std::iter::once(edge).chain(rest).collect();
             }
         }
-        known.insert(id, best.clone());
-        best
+        known.insert(id, Some(best.clone()));
+        Some(best)
     }
 }
+
+/// The longest chains from agents; `None` for those that are being followed.
+type Followed = BTreeMap<AgentId, Option<Vec<Handover>>>;

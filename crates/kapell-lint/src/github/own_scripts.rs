@@ -24,7 +24,7 @@ pub(crate) struct OwnScript {
 pub(crate) fn of_step(files: &Files, job: &Job, step: &Step, facts: &StepFacts) -> Vec<OwnScript> {
     let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
     let found = plain.filter_map(|command| match by_path(files, (job, step), command) {
-        Some((file, text)) => Some((Some(file), text)),
+        Some(file) => Some((Some(file), files[file].text.to_string())),
         None => by_name(files, (job, step), command).map(|text| (None, text)),
     });
     found.map(|(file, text)| OwnScript { file, facts: facts::of_text(&text), text }).collect()
@@ -54,12 +54,22 @@ pub(crate) fn named(files: &Files, flow: &Flow, place: (&Job, &Step), path: &str
     }
 }
 
-fn by_path(files: &Files, step: (&Job, &Step), command: &Command) -> Option<(FileId, String)> {
+/// Returns the texts of the scripts of the repository that a step runs by their paths.
+pub(crate) fn texts<'a>(
+    files: &'a Files,
+    place: (&'a Job, &'a Step),
+    facts: &'a StepFacts,
+) -> impl Iterator<Item = &'a str> {
+    let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
+    plain.filter_map(move |command| by_path(files, place, command).map(|file| &*files[file].text))
+}
+
+fn by_path(files: &Files, step: (&Job, &Step), command: &Command) -> Option<FileId> {
     let shell = is_shell(command.program());
     let mut words = command.inner().iter().skip(usize::from(shell)).skip_while(|word| word.starts_with('-'));
     let path = words.next().filter(|path| path.contains(['/', '.']))?;
     let file = find(files, step, path)?;
-    Some((file, shell_text(&files[file], shell)?.to_owned()))
+    shell_text(&files[file], shell).map(|_| file)
 }
 
 /// Tells whether a program is a shell, to which scripts are given.
@@ -112,7 +122,7 @@ fn learn_step(files: &Files, workflow: &Workflow, (job, step): (&Job, &Step), fa
         };
         let text = by_name(files, (job, step), command)
             .or_else(|| by_target(files, (job, step), command))
-            .or_else(|| by_path(files, (job, step), command).map(|(_, text)| text));
+            .or_else(|| by_path(files, (job, step), command).map(|file| files[file].text.to_string()));
         let Some(text) = text else { continue };
         let live = facts::has_live_database(workflow, job, step);
         if let Some(kind) = delivers(&text, live) {

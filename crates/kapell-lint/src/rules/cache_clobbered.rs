@@ -1,6 +1,7 @@
 //! The install deletes what the cache restored.
 
 mod filled; // what two jobs put under one key
+mod shared; // one key for what is compiled for different targets
 
 use crate::github::{
     Flow,
@@ -32,6 +33,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in repository.github.with_steps() {
         filled::check(flow, report);
+        shared::check(flow, report);
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
                 if !step.is("actions/cache") && !step.is("actions/cache/restore") {

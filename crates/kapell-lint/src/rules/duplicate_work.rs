@@ -1,8 +1,9 @@
 //! Two workflows run the same checks on the same event.
 
 mod calls; // what both call
+mod cells; // a job that is one cell of another one
 
-use kapell_spec::github::{Job, Name};
+use kapell_spec::github::Name;
 use kapell_view::audit::{Confidence, Severity};
 use std::{cell::OnceCell, collections::BTreeMap};
 
@@ -261,16 +262,24 @@ fn plain(script: &str) -> String {
     kept.join(" ")
 }
 
-/// Tells whether a check is the same in both to the letter, but for what it writes down, on the same runner: what a workflow is for that has no other.
+/// Tells whether a check is the same in both to the letter, but for what it writes down, on the same runner, or in a cell that does
+/// all of the other job: what a workflow is for that has no other.
 fn is_copy((_, _, one, other): &Twice<'_>) -> bool {
     let script = |(flow, job, step): &At<'_>| plain(flow.model.jobs[*job].steps[*step].script());
-    let runner = |job: &Job| job.runs_on.iter().map(|label| label.text.to_string()).collect::<Vec<_>>();
     let (left, right) = (&one.0.model.jobs[one.1], &other.0.model.jobs[other.1]);
-    left.matrix.is_none()
-        && right.matrix.is_none()
-        && runner(left) == runner(right)
-        && script(one) == script(other)
-        && left.env.is_empty() == right.env.is_empty()
+    let runs_alike = match (&left.matrix, &right.matrix) {
+        (None, None) => cells::runners(left, &[]) == cells::runners(right, &[]),
+        (Some(_), None) => cells::has(left, right, other.2),
+        (None, Some(_)) => cells::has(right, left, one.2),
+        (Some(_), Some(_)) => false,
+    };
+    runs_alike && script(one) == script(other) && left.env.is_empty() == right.env.is_empty()
+}
+
+/// Tells whether it is the second of two jobs that is one cell of the other one; `None` if neither is.
+fn one_cell((_, _, one, other): &Twice<'_>) -> Option<bool> {
+    let has_cells = |(flow, job, _): &At<'_>| flow.model.jobs[*job].matrix.is_some();
+    (has_cells(one) != has_cells(other)).then(|| has_cells(one))
 }
 
 /// Tells whether the scripts of a check are the same to the letter.
@@ -313,6 +322,7 @@ fn wasted<'a>(left: &Checks<'a>, right: &Checks<'a>, mut twice: Vec<Twice<'a>>) 
     if smaller == 1 && total >= LEAST_ALONE && twice.first().is_some_and(is_copy) {
         // Once more for what it writes down: that can be had in one, but nobody has to.
         let same = twice.first().is_some_and(is_same);
+        let swap = one_cell(&twice[0]).unwrap_or(swap);
         return Some(Wasted { twice, swap, same });
     }
     if twice.len() >= 2 && total >= LEAST && twice.len() * 2 >= smaller {
@@ -324,7 +334,7 @@ fn wasted<'a>(left: &Checks<'a>, right: &Checks<'a>, mut twice: Vec<Twice<'a>>) 
     };
     let found = twice.iter().position(job)?;
     let found = twice.swap_remove(found);
-    let swap = !does_nothing_else(&found.2);
+    let swap = one_cell(&found).unwrap_or(!does_nothing_else(&found.2));
     Some(Wasted { twice: vec![found], swap, same: true })
 }
 

@@ -6,6 +6,7 @@ mod forgotten; // what is kept in a variable that nothing reads
 mod health; // of what was deployed
 mod hooks; // that deploy when they are asked
 mod lists; // lists with `&&` above other lines
+mod noted; // what a script notes of its checks, and only shows
 mod plain; // `|| true`, a pipe, `set +e`
 mod printed; // an outcome that is only printed
 mod scanners; // actions that are told never to fail
@@ -349,8 +350,12 @@ fn in_script(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &
     let found = all.find_map(|(at, command)| {
         Some((command, plain::lost(script, at).or_else(|| ways::lost(script, at))?))
     });
-    let Some((command, lost)) = found else { return };
-    let span = flow.script_line(step, command.start, &command.words[0]);
+    let noted = || noted::lost_in(step.script(), script.facts);
+    let told = found.map(|(command, lost)| (command.start, &*command.words[0], lost));
+    let Some((start, word, lost)) = told.or_else(|| noted().map(|(start, lost)| (start, "", lost))) else {
+        return;
+    };
+    let span = flow.script_line(step, start, word);
     let draft = report.add(flow.file, span, lost.message).severity(lost.severity).hint(lost.hint);
     let draft = if lost.severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
     match lenient() {

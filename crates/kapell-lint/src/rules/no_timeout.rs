@@ -9,7 +9,7 @@ use kapell_spec::{
     words::Words,
 };
 
-use crate::github::{Flow, StepFacts, edit, tools::Kind};
+use crate::github::{Flow, StepFacts, edit, own_scripts, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -295,6 +295,16 @@ fn waits_endlessly(scripts: &str) -> bool {
     })
 }
 
+/// Tells whether a script of the repository that a job runs asks a server until it answers.
+fn script_waits_endlessly(repository: &Repository, flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let texts = |(step, facts)| own_scripts::texts(&repository.files, (job, step), facts);
+    flow.steps(at).flat_map(texts).any(|text| {
+        let loops = text.contains("while ") || text.contains("until ");
+        loops && !text.contains("timeout ") && waits_endlessly(&text.to_ascii_lowercase())
+    })
+}
+
 /// Tells whether a script turns round for ever until something answers: `while true; do if curl ...; then break; fi; sleep 9; done`.
 fn turns_endlessly(scripts: &str, probes: &[&str]) -> bool {
     let opens = ["while true", "while :", "until false", "while [ 1 ]", "while [[ true ]]"];
@@ -354,7 +364,7 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
         facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Unknown))
     });
     let own = job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label == "self-hosted"));
-    if waits_endlessly(&scripts) {
+    if waits_endlessly(&scripts) || script_waits_endlessly(repository, flow, at) {
         return Some(ENDLESS);
     }
     static WORDS: LazyLock<Words> =

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, github::Text};
 use kapell_view::audit::Confidence;
 
-use super::{LENIENT, Lost, Script, caught, plain, shells, short, unasked, undelivered, unreturned, ways};
+use super::{
+    LENIENT, Lost, Script, caught, noted, plain, shells, short, unasked, undelivered, unreturned, ways,
+};
 use crate::{
     files::FileId,
     github::{
@@ -60,7 +62,7 @@ fn of_strict(script: Script<'_>, at: usize) -> Option<Lost> {
 }
 
 /// How long a script is at most, in bytes: a longer one is a program.
-const LENGTH_MAX: usize = 40_000;
+pub(super) const LENGTH_MAX: usize = 40_000;
 
 /// What steps call, each place told once.
 pub(super) struct Called<'a> {
@@ -92,6 +94,7 @@ impl<'a> Called<'a> {
                 _ => {
                     let shell = self.script(script, command);
                     shell
+                        .or_else(|| self.noted(script, command))
                         .or_else(|| self.python(script, command))
                         .or_else(|| self.power(script, command))
                         .or_else(|| self.node(script, command))
@@ -127,21 +130,33 @@ impl<'a> Called<'a> {
         own_scripts::find(&self.repository.files, (script.job, script.step), path)
     }
 
-    /// A script that goes on after its check has failed, and ends with words.
-    fn script(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+    /// Finds the script of a shell that a command runs. `bash -e ci.sh` is none: it ends at the first failure.
+    fn shell(&self, script: Script<'_>, command: &Command) -> Option<FileId> {
         let words = command.inner();
         let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
-        // `bash -e ci.sh` ends at the first failure.
         let path = words
             .get(usize::from(shell))
             .filter(|path| path.contains(['/', '.']) && !path.starts_with('-'))?;
         let file = self.find_script(script, path)?;
+        let first = self.repository.files[file].text.lines().next().unwrap_or_default();
+        let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
+        (own || shell || path.ends_with(".sh") || path.ends_with(".bash")).then_some(file)
+    }
+
+    /// A script that only shows which of its checks failed, where nobody else reads that.
+    fn noted(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let read = command.words.iter().any(|word| word.contains('>'));
+        let file = self.shell(script, command).filter(|_| !read)?;
+        let text = &*self.repository.files[file].text;
+        let (at, lost) = noted::lost(text).filter(|_| functions_only_speak(text))?;
+        Some((file, line(text, at), lost))
+    }
+
+    /// A script that goes on after its check has failed, and ends with words.
+    fn script(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let file = self.shell(script, command)?;
         let text = &*self.repository.files[file].text;
         let first = text.lines().next().unwrap_or_default();
-        let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
-        if !(own || shell || path.ends_with(".sh") || path.ends_with(".bash")) {
-            return None;
-        }
         let ends = first.starts_with("#!")
             && first.split(' ').skip(1).any(|word| word.starts_with('-') && word.contains('e'));
         let goes_on = !ends

@@ -1,4 +1,4 @@
-//! Cells of a matrix of tests that run one after the other, though each has a machine of its own and nothing is shared.
+//! Cells of a matrix of tests or builds that run one after the other, though each has a machine of its own and nothing is shared.
 
 use kapell_spec::github::{Job, Text};
 use kapell_view::audit::{Confidence, Severity};
@@ -20,8 +20,8 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
     // Who stops at the first failure may want to spare the rest.
     let all = job.fail_fast.as_ref().is_some_and(|text| text.is("false"));
     let awaited = ["pull_request", "merge_group", "push"].iter().any(|event| flow.starts(event));
-    let tests = flow.facts[at].iter().any(|facts| facts.does(Kind::Test));
-    if cells < 2 || !all || !awaited || !tests || shares(flow, at) {
+    let checks = flow.facts[at].iter().any(|facts| facts.does(Kind::Test) || facts.does(Kind::Build));
+    if cells < 2 || !all || !awaited || !checks || shares(flow, at) {
         return;
     }
     let seconds = cost::durations(&repository.github, flow, repository.timings.as_ref())[at];

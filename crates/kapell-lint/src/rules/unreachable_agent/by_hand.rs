@@ -1,6 +1,10 @@
 //! Commands and skills that only a person can start, which a text has the model start.
 
-use kapell_spec::{claude::reference::Names, finding::Span, line};
+use kapell_spec::{
+    claude::reference::{Names, Reference, Strength},
+    finding::Span,
+    line,
+};
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
@@ -32,7 +36,11 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                 _ => None,
             });
         let lost = lost.map(|(reference, command)| (reference.span, command));
-        let Some((span, command)) = lost.or_else(|| skill(repository, from, text)) else { continue };
+        let Some((span, command)) =
+            lost.or_else(|| skill(repository, from, text)).or_else(|| called(repository, from, text))
+        else {
+            continue;
+        };
         let Some(switch) = command.definition.field("disable-model-invocation") else { continue };
         let message = format!("`/{}` cannot be run here: only a person can start it", command.name);
         report
@@ -66,5 +74,35 @@ fn skill<'a>(repository: &'a Repository, from: &Asset, text: &str) -> Option<(Sp
         })?;
         let off = skill.definition.is_on("disable-model-invocation") == Some(true);
         (off && skill.file != from.file).then_some((mark.span, skill))
+    })
+}
+
+/// Finds a command or skill that a text has the tool of that name run, and that only a person can start: `Skill(team:finish)`.
+///
+/// Source: Claude Code, "Extend Claude with skills", "Control who invokes a skill": with `disable-model-invocation: true` only the
+/// user can.
+fn called<'a>(repository: &'a Repository, from: &Asset, text: &str) -> Option<(Span, &'a Asset)> {
+    const CALL: &str = "Skill(";
+    let agents = &repository.agents;
+    let body = from.definition.body as usize;
+    memchr::memmem::find_iter(&text.as_bytes()[body..], CALL).find_map(|found| {
+        let at = body + found;
+        let start = at + CALL.len();
+        let given = &text[start..start + text[start..].find([')', '\n'])?];
+        let name = given.trim_start_matches("skill:").trim_start_matches("skill=").trim();
+        let name = name.trim_matches(['"', '\'']).trim_start_matches('/');
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_:".contains(c);
+        if name.is_empty() || !name.chars().all(plain) || !delegation::is_run(text, at) {
+            return None;
+        }
+        let span = Span::new(at, start + given.len() + 1);
+        // A name with a colon may be one of a plugin that lies elsewhere.
+        let names = if name.contains(':') { Names::Command } else { Names::Skill };
+        let named =
+            Reference { names, name: name.to_owned(), span, strength: Strength::Strong, fenced: false };
+        let Resolved::Found(id) = agents.resolve(from, &named) else { return None };
+        let asset = &agents[id];
+        let off = asset.definition.is_on("disable-model-invocation") == Some(true);
+        (off && asset.file != from.file).then_some((span, asset))
     })
 }
