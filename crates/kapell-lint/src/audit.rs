@@ -5,7 +5,7 @@ use kapell_view::audit::Finding;
 use crate::{
     repository::Repository,
     rule::{Report, Rule},
-    rules::RULES,
+    rules::{RULES, only_advises},
 };
 
 /// Runs the rules that look at this depth. Worst first; the order is the same every time.
@@ -21,7 +21,9 @@ pub fn audit_with(repository: &Repository, chosen: &dyn Fn(&Rule) -> bool) -> Ve
     for rule in RULES.iter().copied().filter(|rule| rule.depth <= repository.depth && chosen(rule)) {
         let mut report = Report::new(repository, rule);
         (rule.check)(repository, &mut report);
-        findings.extend(report.into_findings());
+        let found = report.into_findings();
+        debug_assert!(!only_advises(rule) || !found.iter().any(Finding::warns), "{} warns", rule.name);
+        findings.extend(found);
     }
     sort(&mut findings);
     findings

@@ -9,7 +9,6 @@ use crate::{
     files::{FileId, Files},
     intent,
     repository::{Models, Repository},
-    rules::only_advises,
 };
 
 /// A family of rules.
@@ -242,7 +241,6 @@ impl<'a> Report<'a> {
             if finding.explained.is_none() && finding.severity > Severity::Info {
                 explain(files, finding);
             }
-            debug_assert!(!(finding.warns() && only_advises(self.rule)), "{} warns", finding.rule);
         }
         self.findings
     }
