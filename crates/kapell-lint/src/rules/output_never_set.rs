@@ -9,6 +9,8 @@ mod steps; // results of steps that are not there
 mod of_action; // outputs of the repository's own actions
 mod of_script; // steps that only run a script
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::github::{
     Flow, StepFacts, carry,
     script::{Command, Then},
@@ -40,8 +42,17 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// A step by its id, the outputs that are read of it with their places, and its own place.
-type Unset = (String, Vec<(String, Span)>, Span);
+/// A step that sets nothing of what is read of it.
+struct Unset<'a> {
+    id: &'a str,
+    /// Where the step stands.
+    step: Span,
+    /// What is read of it, and where.
+    outputs: Vec<(&'a str, Span)>,
+}
+
+/// The scripts that are all that steps of a job run, by the numbers of the steps that somebody asked for.
+type Scripts<'a> = BTreeMap<usize, Option<(&'a str, StepFacts)>>;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     of_action::from_steps(repository, report);
@@ -49,8 +60,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         needs::of_call(&repository.github, flow, report);
         for (at, job) in flow.jobs() {
             // One step that sets nothing is one cause.
-            let mut found: Vec<Unset> = Vec::new();
-            let mut told: Vec<(&str, &str)> = Vec::new();
+            let mut found: Vec<Unset<'_>> = Vec::new();
+            let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
+            let mut scripts = Scripts::new();
             for expression in job.expressions.iter().filter(|expression| expression.says("steps")) {
                 for reference in expression.expr.root().references() {
                     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
@@ -59,14 +71,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         continue;
                     }
                     if of_action::check(repository, flow, at, (id, output), expression, report) {
-                        told.push((id, output));
+                        told.insert((id, output));
                         continue;
                     }
-                    let Some(step) = never_set(&repository.files, flow, at, id, output) else { continue };
-                    let place = (output.to_owned(), expression.span(&flow.text));
-                    match found.iter_mut().find(|(known, ..)| known == id) {
-                        Some((_, outputs, _)) => outputs.push(place),
-                        None => found.push((id.to_owned(), vec![place], step)),
+                    let files = &repository.files;
+                    let Some(step) = never_set(files, flow, at, (id, output), &mut scripts) else { continue };
+                    let place = (output, expression.span(&flow.text));
+                    match found.iter_mut().find(|known| known.id == id) {
+                        Some(known) => known.outputs.push(place),
+                        None => found.push(Unset { id, step, outputs: vec![place] }),
                     }
                 }
             }
@@ -77,26 +90,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             needs::check(&repository.github, flow, at, report);
             misnamed(flow, at, report);
             only_printed(flow, at, report);
-            for (id, outputs, step) in found {
-                add(flow, at, (&id, &outputs), step, report);
-            }
+            found.iter().for_each(|unset| add(flow, at, unset, report));
         }
     }
 }
 
 /// Returns where the step stands that should set an output and never does.
-fn never_set(files: &Files, flow: &Flow, at: usize, id: &str, output: &str) -> Option<Span> {
+fn never_set<'a>(
+    files: &'a Files,
+    flow: &Flow,
+    at: usize,
+    (id, output): (&str, &str),
+    scripts: &mut Scripts<'a>,
+) -> Option<Span> {
     let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
-    let (step, facts) = flow.steps(at).find(|(step, _)| named(step))?;
+    let (number, (step, facts)) = flow.steps(at).enumerate().find(|(_, (step, _))| named(step))?;
     let job = &flow.model.jobs[at];
     let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
     // Other shells write the file in their own way.
     let plain = shell.is_none_or(|shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"));
-    let never = || match of_script::alone(files, flow, (job, step), facts) {
-        Some((script, facts)) => never_sets(script, output, &facts),
-        None => never_sets(step.script(), output, facts),
-    };
-    (plain && never()).then(|| step.id.as_ref().map_or(step.span, |id| id.span))
+    if !plain {
+        return None;
+    }
+    let alone = scripts.entry(number).or_insert_with(|| of_script::alone(files, flow, (job, step), facts));
+    let (script, facts) = alone.as_ref().map_or((step.script(), facts), |(script, facts)| (*script, facts));
+    never_sets(script, output, facts).then(|| step.id.as_ref().map_or(step.span, |id| id.span))
 }
 
 /// Tells whether a script sets no output of this name, nor runs anything that could.
@@ -225,13 +243,8 @@ fn goes_out(flow: &Flow, at: usize, place: Span) -> bool {
         })
 }
 
-fn add(
-    flow: &Flow,
-    at: usize,
-    (id, outputs): (&str, &[(String, Span)]),
-    step: Span,
-    report: &mut Report<'_>,
-) {
+fn add(flow: &Flow, at: usize, unset: &Unset<'_>, report: &mut Report<'_>) {
+    let Unset { id, step, outputs } = unset;
     let (output, span) = &outputs[0];
     let dead = outputs.iter().all(|(_, place)| is_unread(flow, at, *place));
     let mut draft = report
@@ -240,7 +253,7 @@ fn add(
             *span,
             format!("`steps.{id}.outputs.{output}` is always empty: step `{id}` never sets it"),
         )
-        .also(flow.file, step, "this step")
+        .also(flow.file, *step, "this step")
         .severity(match dead {
             true => Severity::Low,
             false if outputs.iter().any(|(_, place)| goes_out(flow, at, *place)) => Severity::High,

@@ -1,6 +1,9 @@
 //! A script asks for a failure that has already ended it.
 
-use kapell_spec::github::{Job, Step};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
@@ -62,13 +65,10 @@ fn in_file(repository: &Repository, file: FileId, script: &OwnScript, report: &m
     }
     let Some((at, what)) = unseen(text, &script.facts) else { return };
     let start = script.facts.commands[at].start;
-    let line = repository.files[file].line(start as u32);
+    let whole = &repository.files[file];
+    let line = whole.line(Span::new(start, start).start);
     let message = format!("the failure of `{what}` ends the script, so here `$?` is always 0");
-    report
-        .add(file, repository.files[file].line_span(line), message)
-        .severity(Severity::Medium)
-        .hint(HINT)
-        .done();
+    report.add(file, whole.line_span(line), message).severity(Severity::Medium).hint(HINT).done();
 }
 
 /// What helps where a script has ended before it asks.

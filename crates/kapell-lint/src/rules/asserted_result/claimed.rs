@@ -38,17 +38,17 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     for (at, job) in flow.jobs() {
         for (index, (step, facts)) in flow.steps(at).enumerate() {
             let Some(text) = text_of(step, facts) else { continue };
-            let unfounded = claims(text)
-                .find_map(|(line, kind)| Some((line, nobody_looked(github, flow, (at, index), kind)?)));
-            let Some((line, certain)) = unfounded else { continue };
-            let why = match certain {
-                true => "nothing here has looked for it",
-                false => "what may have looked for it may fail without its job",
+            let unfounded =
+                claims(text).find_map(|(line, kind)| Some((line, gap(github, flow, (at, index), kind)?)));
+            let Some((line, gap)) = unfounded else { continue };
+            let (severity, why) = match gap {
+                Gap::Unchecked => (Severity::High, "nothing here has looked for it"),
+                Gap::Unseen => (Severity::Medium, "what may have looked for it may fail without its job"),
             };
             let message = format!("`{}` tells people `{line}` as a constant, and {why}", job.id.text);
             report
                 .add(flow.file, step.name_span(), message)
-                .severity(if certain { Severity::High } else { Severity::Medium })
+                .severity(severity)
                 .hint("say it only where a step has found it, from its `outcome` or its output")
                 .done();
         }
@@ -81,9 +81,16 @@ fn claims(text: &str) -> impl Iterator<Item = (&str, Kind)> {
     })
 }
 
-/// Tells whether nothing before a step does a kind of check: for certain, or but for what may fail while its job goes on. Nothing
-/// where something may have done it.
-fn nobody_looked(github: &Github, flow: &Flow, (at, index): (usize, usize), kind: Kind) -> Option<bool> {
+/// What a claim lacks.
+enum Gap {
+    /// Nothing before does such a check.
+    Unchecked,
+    /// What does may fail while its job goes on.
+    Unseen,
+}
+
+/// Tells what a step lacks that says how a kind of check ended; nothing where something before may have done it.
+fn gap(github: &Github, flow: &Flow, (at, index): (usize, usize), kind: Kind) -> Option<Gap> {
     let may_do = |facts: &StepFacts| facts.does(kind) || facts.is_opaque();
     let job = &flow.model.jobs[at];
     let text = flow.text.get(job.span.range()).unwrap_or_default();
@@ -99,7 +106,8 @@ fn nobody_looked(github: &Github, flow: &Flow, (at, index): (usize, usize), kind
     });
     let before: Vec<&Step> =
         flow.steps(at).take(index).filter(|(_, facts)| may_do(facts)).map(|(step, _)| step).collect();
-    (!elsewhere && before.iter().all(|step| unseen(step))).then_some(before.is_empty())
+    let gap = if before.is_empty() { Gap::Unchecked } else { Gap::Unseen };
+    (!elsewhere && before.iter().all(|step| unseen(step))).then_some(gap)
 }
 
 #[cfg(test)]

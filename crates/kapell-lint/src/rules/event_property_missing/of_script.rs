@@ -1,58 +1,65 @@
 //! Scripts of `actions/github-script` that ask their context for what it does not have.
 
+use std::collections::BTreeSet;
+
 use kapell_spec::finding::Span;
 
-use crate::{repository::Repository, rule::Report};
+use crate::{github::Flow, repository::Repository, rule::Report};
 
-/// Objects of the context, and all that they have.
+/// An object of the context, and all that it has.
+struct Object {
+    name: &'static str,
+    has: &'static [&'static str],
+}
+
+/// Those of which all is known.
 ///
 /// Source: <https://github.com/actions/toolkit/blob/main/packages/github/src/context.ts>, `repo` and `issue`.
-const OBJECTS: &[(&str, &[&str])] =
-    &[("context.repo.", &["owner", "repo"]), ("context.issue.", &["owner", "repo", "number"])];
+const OBJECTS: &[Object] = &[
+    Object { name: "context.repo", has: &["owner", "repo"] },
+    Object { name: "context.issue", has: &["owner", "repo", "number"] },
+];
 
 /// Tells of `context.repo.name`, once for each property of a workflow: it is `undefined`, at which a call of the API fails.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in repository.github.with_steps().filter(|flow| flow.text.contains("context.")) {
-        let mut told: Vec<(&str, &str)> = Vec::new();
-        for (_, job) in flow.jobs() {
-            for step in job.steps.iter().filter(|step| step.is("actions/github-script")) {
-                let Some(script) = step.input("script") else { continue };
-                for (object, known) in OBJECTS {
-                    let Some(name) = unknown(&script.text, object, known) else { continue };
-                    let Some(at) = flow.text[script.span.range()].find(&format!("{object}{name}")) else {
-                        continue;
-                    };
-                    if told.contains(&(*object, name)) {
-                        continue;
-                    }
-                    told.push((*object, name));
-                    let at = script.span.start as usize + at;
-                    let (whole, has) = (object.trim_end_matches('.'), known.join("`, `"));
-                    report
-                        .add(
-                            flow.file,
-                            Span::new(at, at + object.len() + name.len()),
-                            format!("`{object}{name}` is undefined: `{whole}` has only `{has}`"),
-                        )
-                        .hint(match name {
-                            "name" => format!("write `{object}repo`"),
-                            _ => format!("write one of `{has}`"),
-                        })
-                        .done();
+        let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let steps = flow.jobs().flat_map(|(_, job)| &job.steps);
+        let scripts =
+            steps.filter(|step| step.is("actions/github-script")).filter_map(|step| step.input("script"));
+        for script in scripts {
+            // As it is written, so that its places are those of the file.
+            let written = flow.text.get(script.span.range()).unwrap_or_default();
+            for object in OBJECTS {
+                let lost =
+                    unknown(written, object).filter(|(_, property)| told.insert((object.name, property)));
+                if let Some((at, property)) = lost {
+                    tell(flow, object, (script.span.start as usize + at, property), report);
                 }
             }
         }
     }
 }
 
-/// Returns the first property that a script asks an object for, and that it does not have.
-fn unknown<'a>(script: &'a str, object: &str, known: &[&str]) -> Option<&'a str> {
-    let mut named = script.match_indices(object).filter_map(|(at, _)| {
-        let rest = &script[at + object.len()..];
+fn tell(flow: &Flow, object: &Object, (at, property): (usize, &str), report: &mut Report<'_>) {
+    let (name, has) = (object.name, object.has.join("`, `"));
+    let end = at + name.len() + 1 + property.len();
+    let message = format!("`{name}.{property}` is undefined: `{name}` has only `{has}`");
+    let hint = match property {
+        "name" => format!("write `{name}.repo`"),
+        _ => format!("write one of `{has}`"),
+    };
+    report.add(flow.file, Span::new(at, end), message).hint(hint).done();
+}
+
+/// Returns the first property that a script asks an object for, and that it does not have, and where the object is named.
+fn unknown<'a>(script: &'a str, object: &Object) -> Option<(usize, &'a str)> {
+    let mut named = script.match_indices(object.name).filter_map(|(at, name)| {
+        let rest = script[at + name.len()..].strip_prefix('.')?;
         let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
-        // A member of something else is called alike, and a comment names no property.
+        // A member of something else may be called alike.
         let whole = !script[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || "_.$".contains(c));
-        (whole && len > 0).then_some(&rest[..len])
+        (whole && len > 0).then_some((at, &rest[..len]))
     });
-    named.find(|name| !known.contains(name))
+    named.find(|(_, property)| !object.has.contains(property))
 }

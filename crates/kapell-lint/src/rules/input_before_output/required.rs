@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use kapell_spec::{finding::Span, line, words::Words};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
-use crate::{agents::Asset, repository::Repository, rule::Report};
+use crate::{agents::Asset, files::File, repository::Repository, rule::Report};
 
 /// Words of a text that goes on only where all of them are there.
 const GATES: &[&str] = &[
@@ -35,39 +35,47 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>, asset: &As
     let lower = file.lower();
     let body = asset.definition.body as usize;
     let asks = lower.get(body..).unwrap_or_default().match_indices("exist").map(|(at, _)| body + at);
-    for at in asks {
-        let head = line::around(lower, at);
-        let verb =
-            ["verify", "check", "ensure", "make sure", "confirm"].iter().any(|verb| head.contains(verb));
-        if !verb || !head.trim_end().ends_with(':') {
-            continue;
-        }
-        let start = line::start(lower, at);
+    let found = asks.filter(|&at| is_asked(line::around(lower, at))).find_map(|at| {
+        let (start, head) = (line::start(lower, at), line::around(lower, at));
         let (files, end) = listed(&file.text, start + head.len());
-        let Some(gate) = gate_end(lower, end) else { continue };
-        let late: Vec<(&str, &Asset)> = files
-            .iter()
-            .filter_map(|path| Some((*path, writer(repository, path)?)))
-            .filter(|(_, agent)| file.text.find(&*agent.name).is_some_and(|named| named >= gate))
-            .collect();
-        let Some((path, agent)) = late.first() else { continue };
-        if late.len() < FILES_MIN {
-            continue;
-        }
-        let message = format!(
-            "`{path}` and {} more have to be there before `{}` and the others that write them are started",
-            late.len() - 1,
-            agent.name
-        );
-        report
-            .add(asset.file, Span::new(start, start + head.trim_end().len()), message)
-            .severity(Severity::High)
-            .confidence(Confidence::High)
-            .also(agent.file, agent.head(), "it alone writes the first of them")
-            .hint("ask for them when those who write them have ended")
-            .done();
-        return;
-    }
+        let late = late(repository, file, &files, gate_end(lower, end)?);
+        let span = Span::new(start, start + head.trim_end().len());
+        (late.len() >= FILES_MIN).then_some((span, late))
+    });
+    let Some((span, late)) = found else { return };
+    let Late { path, writer } = late[0];
+    let message = format!(
+        "`{path}` and {} more have to be there before `{}` and the others that write them are started",
+        late.len() - 1,
+        writer.name
+    );
+    report
+        .add(asset.file, span, message)
+        .severity(Severity::High)
+        .confidence(Confidence::High)
+        .also(writer.file, writer.head(), "it alone writes the first of them")
+        .hint("ask for them when those who write them have ended")
+        .done();
+}
+
+/// Tells whether a line in small letters has somebody see whether all of a list is there.
+fn is_asked(head: &str) -> bool {
+    ["verify", "check", "ensure", "make sure", "confirm"].iter().any(|verb| head.contains(verb))
+        && head.trim_end().ends_with(':')
+}
+
+/// A file that only an agent writes which is started later.
+#[derive(Clone, Copy)]
+struct Late<'a> {
+    path: &'a str,
+    writer: &'a Asset,
+}
+
+/// Returns those of some files whose writers a text names behind a place first.
+fn late<'a>(repository: &'a Repository, file: &File, files: &[&'a str], gate: usize) -> Vec<Late<'a>> {
+    let behind = |late: &Late<'_>| file.text.find(&*late.writer.name).is_some_and(|named| named >= gate);
+    let written = files.iter().filter_map(|path| Some(Late { path, writer: writer(repository, path)? }));
+    written.filter(behind).collect()
 }
 
 /// Returns where the line ends, next behind a list or after one more, that goes on only where nothing of the list is missing.
@@ -101,14 +109,19 @@ fn listed(text: &str, from: usize) -> (Vec<&str>, usize) {
     (paths, end)
 }
 
+/// Words before a file that have it written.
+const WRITES: &[&str] = &["Write only", "Write", "write", "Save to", "save to"];
+
 /// Finds the one agent whose text has it write a file: ``Write only `path` ``.
 fn writer<'a>(repository: &'a Repository, path: &str) -> Option<&'a Asset> {
-    let orders =
-        ["Write only", "Write", "write", "Save to", "save to"].map(|verb| format!("{verb} `{path}`"));
+    let marked = format!("`{path}`");
     let agents = repository.agents.of(AssetKind::Agent).map(|(_, agent)| agent);
     let mut writing = agents.filter(|agent| {
         let text = &repository.files[agent.file].text;
-        orders.iter().any(|order| text.contains(&**order))
+        text.match_indices(&*marked).any(|(at, _)| {
+            let before = text[..at].strip_suffix(' ');
+            before.is_some_and(|before| WRITES.iter().any(|verb| before.ends_with(verb)))
+        })
     });
     let first = writing.next()?;
     // Copies of it for other clients are called alike.
