@@ -53,17 +53,26 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 told.entry((one, other)).or_insert(why);
             }
         }
-        for ((one, other), (severity, why)) in told {
-            tell(repository, report, &[agents[one], agents[other]], severity, why);
+        for ((one, other), Why { severity, text }) in told {
+            tell(repository, report, &[agents[one], agents[other]], severity, text);
         }
     }
 }
 
-/// Why two agents overlap, and how bad that is.
-type Why = (Severity, &'static str);
+/// Why two agents overlap.
+#[derive(Clone, Copy)]
+struct Why {
+    severity: Severity,
+    /// What they do, behind their names.
+    text: &'static str,
+}
 
-const REWORDED: Why = (Severity::Medium, "say the same line by line, in words that hardly differ");
-const SAID: Why = (Severity::Low, "describe themselves in the same words");
+const ONE_NAME: Why =
+    Why { severity: Severity::High, text: "have one name; which of them is loaded is left to chance" };
+const LIKE_NAMES: Why = Why { severity: Severity::Medium, text: "have names that mean the same" };
+const REWORDED: Why =
+    Why { severity: Severity::Medium, text: "say the same line by line, in words that hardly differ" };
+const SAID: Why = Why { severity: Severity::Low, text: "describe themselves in the same words" };
 
 /// Reports agents that do the same, at the first of them.
 fn tell(repository: &Repository, report: &mut Report<'_>, agents: &[&Asset], severity: Severity, why: &str) {
@@ -90,11 +99,7 @@ fn by_name(agents: &[&Asset]) -> BTreeMap<(usize, usize), Why> {
     let mut by_base: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, agent) in agents.iter().enumerate() {
         for &other in by_base.get(base(&agent.name)).into_iter().flatten() {
-            let why = if agents[other].name == agent.name {
-                (Severity::High, "have one name; which of them is loaded is left to chance")
-            } else {
-                (Severity::Medium, "have names that mean the same")
-            };
+            let why = if agents[other].name == agent.name { ONE_NAME } else { LIKE_NAMES };
             found.insert((other, at), why);
         }
         by_base.entry(base(&agent.name)).or_default().push(at);

@@ -1,6 +1,6 @@
 //! Code that makes several things elsewhere one after the other, and leaves the first ones behind when a later one fails.
 
-use std::collections::BTreeSet;
+use std::{cell::LazyCell, collections::BTreeSet};
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -72,6 +72,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     let modules = Modules::new(&repository.code);
+    let undoers = LazyCell::new(|| undoers(&repository.code));
     for unit in likely {
         for function in unit.syntax.of_kind(FUNCTIONS) {
             let made = made(unit, function);
@@ -85,8 +86,8 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             if out < 2 {
                 continue;
             }
-            match undoing(&repository.code, unit, &made) {
-                Some((other, undone)) => tell(report, unit, &made, Some((other, undone))),
+            match undoing(&undoers, &repository.code, unit, &made) {
+                Some(undoer) => tell(report, unit, &made, Some(undoer)),
                 None if out > 2 && is_told_to_try_again(unit, &made) => tell(report, unit, &made, None),
                 None => {}
             }
@@ -94,10 +95,10 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-fn tell(report: &mut Report<'_>, unit: &Unit, made: &[Made], undone: Option<(&Unit, Id)>) {
+fn tell(report: &mut Report<'_>, unit: &Unit, made: &[Made], undoer: Option<&Undoer<'_>>) {
     let things: Vec<&str> = made.iter().map(|made| &*made.thing).collect();
     let first = made[0].call;
-    let end = match undone {
+    let end = match undoer {
         Some(_) => "nothing takes them back when a later one fails, though there is a function that does",
         None => "when a later one fails, they stay, and whoever asked is told to try again",
     };
@@ -114,8 +115,8 @@ fn tell(report: &mut Report<'_>, unit: &Unit, made: &[Made], undone: Option<(&Un
     for later in &made[1..] {
         draft = draft.also(unit.file, unit.span(later.call), "made next");
     }
-    if let Some((other, undone)) = undone {
-        draft = draft.also(other.file, other.span(undone), "this undoes them");
+    if let Some(Undoer { unit, function, .. }) = undoer {
+        draft = draft.also(unit.file, unit.span(*function), "this undoes them");
     }
     draft.done();
 }
@@ -194,28 +195,50 @@ fn is_safe(unit: &Unit, function: Id) -> bool {
         || unit.calls_in(function).any(|call| thing(unit, call, UNDOES).is_some())
 }
 
-/// Finds a function that undoes at least two of the things, where nothing that runs after a failure calls it.
-fn undoing<'a>(units: &'a [Unit], unit: &'a Unit, made: &[Made]) -> Option<(&'a Unit, Id)> {
-    let undoes = |other: &Unit, function: Id| {
-        let undone: BTreeSet<String> =
-            other.calls_in(function).filter_map(|call| thing(other, call, UNDOES)).collect();
-        made.iter().filter(|made| undone.contains(&made.thing)).count() > 1
-    };
-    let near = units.iter().filter(|other| other.file == unit.file || other.language == unit.language);
-    let (other, name, function) = near
-        .flat_map(|other| other.functions().map(move |(name, functions)| (other, name, functions)))
-        .flat_map(|(other, name, functions)| functions.iter().map(move |&function| (other, name, function)))
-        .find(|(other, _, function)| undoes(other, *function))?;
-    let handles = |unit: &Unit| {
-        unit.calls().filter(|&call| unit.callee_name(call) == name).any(|call| {
-            let mut around = unit.syntax.around(call);
-            around.any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause" | "finally_clause"))
-                || unit.syntax.around(call).any(|id| {
-                    matches!(unit.kind(id), "call" | "call_expression") && unit.callee_name(id) == "catch"
-                })
+/// A function that undoes several things.
+struct Undoer<'a> {
+    unit: &'a Unit,
+    name: &'a str,
+    function: Id,
+    things: BTreeSet<String>,
+}
+
+/// Finds the functions that undo several things.
+fn undoers(units: &[Unit]) -> Vec<Undoer<'_>> {
+    units.iter().flat_map(undoers_of).collect()
+}
+
+fn undoers_of(unit: &Unit) -> impl Iterator<Item = Undoer<'_>> {
+    let named = unit.functions().flat_map(|(name, all)| all.iter().map(move |&function| (name, function)));
+    named.filter_map(move |(name, function)| {
+        let things: BTreeSet<String> =
+            unit.calls_in(function).filter_map(|call| thing(unit, call, UNDOES)).collect();
+        (things.len() > 1).then_some(Undoer { unit, name, function, things })
+    })
+}
+
+/// Finds the function that undoes at least two of the things, where nothing that runs after a failure calls it.
+fn undoing<'a>(
+    undoers: &'a [Undoer<'a>],
+    units: &[Unit],
+    unit: &Unit,
+    made: &[Made],
+) -> Option<&'a Undoer<'a>> {
+    let undoer = undoers.iter().find(|undoer| {
+        undoer.unit.language == unit.language
+            && made.iter().filter(|made| undoer.things.contains(&made.thing)).count() > 1
+    })?;
+    let after_failure = |unit: &Unit, call: Id| {
+        unit.syntax.around(call).any(|id| match unit.kind(id) {
+            "except_clause" | "catch_clause" | "finally_clause" => true,
+            "call" | "call_expression" => unit.callee_name(id) == "catch",
+            _ => false,
         })
     };
-    (!units.iter().any(handles)).then_some((other, function))
+    let handles = |unit: &Unit| {
+        unit.calls().any(|call| unit.callee_name(call) == undoer.name && after_failure(unit, call))
+    };
+    (!units.iter().any(handles)).then_some(undoer)
 }
 
 /// Tells whether what handles the failure of things that are made raises nothing, and has whoever asked try again.

@@ -24,10 +24,14 @@ pub(super) fn check(repository: &Repository, unit: &Unit, report: &mut Report<'_
     for clause in unit.syntax.of_kind(&["finally_clause"]) {
         let function = unit.function_of(clause);
         let whole = unit.syntax[clause].parent;
-        if told.contains(&function) || !unit.is_async(function) || runs_once(repository, unit, function) {
+        if told.contains(&function) || !unit.is_async(function) {
             continue;
         }
         let Some(found) = kept(repository, unit, function, (whole, clause)) else { continue };
+        // Last, for it looks through all files.
+        if runs_once(repository, unit, function) {
+            continue;
+        }
         told.push(function);
         let message = format!(
             "`{}`{} is set for one call and taken back after its `await`: another call meanwhile has set it to something else, or goes on with nothing",
