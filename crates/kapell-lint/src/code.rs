@@ -122,8 +122,15 @@ fn keeps_state(text: &str) -> bool {
         && ["self.", "this.", "global ", "[\"", "['", "let "].iter().any(|word| text.contains(word))
 }
 
-/// Finds the files that read and write another one whole for the code which imports them, and those that keep something for
-/// code which starts many things at once.
+/// Tells whether a text may make a file that must not be there yet, and remove one: a lock that others wait for.
+#[must_use]
+pub fn locks_by_file(text: &str) -> bool {
+    let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    any(&["\"wx\"", "'wx'", "O_EXCL", "\"x\"", "'x'"]) && any(&["unlink", "rmSync(", "rm(", "remove("])
+}
+
+/// Finds the files that read and write another one whole for the code which imports them, those that keep something for code
+/// which starts many things at once, and those that lock what several write.
 fn keepers<'a>(code: &[(FileId, &'a File)], others: Vec<(FileId, &'a File)>) -> Vec<(FileId, &'a File)> {
     let rewrites = |file: &File| {
         file.text.contains("writeFile(") && file.text.contains("readFile(")
@@ -131,8 +138,8 @@ fn keepers<'a>(code: &[(FileId, &'a File)], others: Vec<(FileId, &'a File)>) -> 
     };
     let keeps = |file: &File| file.text.len() <= KEEPER && (rewrites(file) || keeps_state(&file.text));
     let mut found: Vec<(FileId, &File)> = others.into_iter().filter(|(_, file)| keeps(file)).collect();
-    if found.is_empty() {
-        return found;
+    if found.is_empty() || code.is_empty() {
+        return Vec::new();
     }
     let names: HashSet<&str> = found.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
     let used = code.iter().map(|(_, file)| &*file.text).filter(|text| modules::imports_from(text, &names));
@@ -141,7 +148,8 @@ fn keepers<'a>(code: &[(FileId, &'a File)], others: Vec<(FileId, &'a File)>) -> 
     found.retain(|(_, file)| {
         let name = HashSet::from([modules::last_part(&file.path)]);
         let rewrites = rewrites(file);
-        used.iter().any(|(text, many)| (rewrites || *many) && modules::imports_from(text, &name))
+        locks_by_file(&file.text)
+            || used.iter().any(|(text, many)| (rewrites || *many) && modules::imports_from(text, &name))
     });
     found
 }

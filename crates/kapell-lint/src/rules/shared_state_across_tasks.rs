@@ -9,6 +9,7 @@ mod overwritten; // what an agent of another file is told
 mod reducers; // keys of a graph's state
 mod reset; // what one call sets, and takes back after it waited
 mod setter; // what a request leaves by a function of another file
+mod taken; // locks that are taken from their holder
 mod through; // what a task does by a function that it calls
 mod whole; // files that are read and written whole
 
@@ -59,6 +60,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             setter::tell(repository, unit, at, report);
         }
         reducers::check(repository, &modules, unit, report);
+        taken::check(unit, report);
         if !locks {
             reset::check(repository, unit, report);
         }

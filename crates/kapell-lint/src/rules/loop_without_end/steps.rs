@@ -1,8 +1,8 @@
 //! Graphs of steps that lead back for as long as a model, or what fails, says so.
 //!
 //! Source: the documentation of LangGraph, "Graph API overview": a run ends with `GraphRecursionError`, and without a result,
-//! after `recursion_limit` steps. Without one these are 25 in JavaScript; in Python they were until langgraph 1.0.6, which
-//! made them 1,000 (its pull request 6676), and are more since.
+//! after `recursion_limit` steps. Without one these are 25 in JavaScript; in Python they were until January 2026, when pull
+//! request 6676 of langgraph made them 1,000, and are more since.
 
 mod state; // what steps read and write of the state of a run
 
