@@ -6,6 +6,8 @@
 mod split;
 mod wrappers; // such as `sudo` and `npx`
 
+use std::ops::Range;
+
 /// What follows a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
@@ -46,8 +48,8 @@ pub struct Command {
     pub loops: usize,
     /// How many of its words are wrappers such as `sudo`.
     wrapped: usize,
-    /// How many bytes of the first word behind them are the folder of the program.
-    folder: usize,
+    /// Where the name of the program stands in the first word behind them, in bytes.
+    name: Range<usize>,
 }
 
 /// Splits a script into its commands.
@@ -78,12 +80,7 @@ impl Command {
     /// `pipx run ruff==0.7.4`.
     #[must_use]
     pub fn program(&self) -> &str {
-        let name = self.inner().first().map_or("", |first| &first[self.folder..]);
-        if self.wrapped == 0 {
-            return name;
-        }
-        let cut = name.split_once('@').or_else(|| name.split_once("=="));
-        cut.map_or(name, |(bare, _)| if bare.is_empty() { name } else { bare })
+        self.inner().first().map_or("", |first| &first[self.name.clone()])
     }
 
     /// Returns it as text with single blanks.

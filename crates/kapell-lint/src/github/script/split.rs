@@ -1,5 +1,7 @@
 //! Splits a script into its commands.
 
+use std::ops::Range;
+
 use super::{Command, Then, is_variable, wrappers::unwrapped};
 
 /// Splits a script into its commands.
@@ -343,7 +345,7 @@ impl Splitter<'_> {
             let (depth, loops) = (self.depth, self.loops);
             let inner = unwrapped(&words);
             let wrapped = words.len() - inner.len();
-            let folder = inner.first().and_then(|first| first.rfind('/')).map_or(0, |slash| slash + 1);
+            let name = inner.first().map_or(0..0, |first| name_in(first, wrapped > 0));
             self.found.push(Command {
                 words,
                 assigned,
@@ -356,7 +358,7 @@ impl Splitter<'_> {
                 depth,
                 loops,
                 wrapped,
-                folder,
+                name,
             });
             self.after = Some(then);
         } else if then == Then::End {
@@ -395,4 +397,12 @@ fn ends_word(byte: &u8) -> bool {
 
 pub(super) fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| is_variable(name.strip_suffix('+').unwrap_or(name)))
+}
+
+/// Returns where the name of the program stands in the word that starts it, behind its folder; what a runner is given has a
+/// version behind its name.
+fn name_in(word: &str, given: bool) -> Range<usize> {
+    let from = word.rfind('/').map_or(0, |slash| slash + 1);
+    let version = word[from..].find('@').or_else(|| word[from..].find("==")).filter(|&len| given && len > 0);
+    from..version.map_or(word.len(), |len| from + len)
 }

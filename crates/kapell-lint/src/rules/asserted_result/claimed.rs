@@ -1,6 +1,8 @@
 //! Results of checks that a pull request or a release is told as constants, and that nothing here has looked for.
 
-use kapell_spec::github::Step;
+use std::sync::LazyLock;
+
+use kapell_spec::{github::Step, words::Words};
 use kapell_view::audit::Severity;
 
 use crate::{
@@ -28,7 +30,8 @@ const COMMANDS: &[&str] = &["gh pr create", "gh pr comment", "gh release create"
 
 /// Tells of steps that say that a check passed, where no step before does such a check, or only one that may fail unseen.
 pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
-    if !MARKS.iter().any(|mark| flow.text.contains(mark)) {
+    static MARKED: LazyLock<Words> = LazyLock::new(|| Words::exact(MARKS));
+    if !MARKED.is_in(&flow.text) {
         return;
     }
     // What another run found may be told of here.

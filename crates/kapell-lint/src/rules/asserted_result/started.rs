@@ -1,6 +1,8 @@
 //! Deployments that a command only starts: the job is green before anybody knows what came of them.
 
-use kapell_spec::github::Step;
+use std::sync::LazyLock;
+
+use kapell_spec::{github::Step, words::Words};
 use kapell_view::audit::Severity;
 
 use crate::{
@@ -76,7 +78,8 @@ const STARTS: &[Starts] = &[
 /// Tells of such commands, once for each workflow and kind of command.
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     // Nothing else can be one of them, and few workflows say these words.
-    if !flow.text.contains("aws ") && !flow.text.contains("az vm") {
+    static NAMED: LazyLock<Words> = LazyLock::new(|| Words::exact(&["aws ", "az vm"]));
+    if !NAMED.is_in(&flow.text) {
         return;
     }
     for known in STARTS.iter().filter(|known| !known.waits.iter().any(|word| flow.text.contains(word))) {
