@@ -9,6 +9,7 @@ mod filtered; // failures that are left out before a program decides by the rest
 mod invented; // answers that are made up
 mod kept; // what is kept of results
 mod settled; // failures that are gathered, and that nobody looks at
+mod signalled; // programs that a signal ended, taken for done
 mod task; // tasks that nobody keeps
 
 use kapell_view::audit::{Confidence, Severity};
@@ -39,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         called::check(&methods, unit, report);
         each::check(&methods, unit, report);
         invented::check(unit, report);
+        signalled::check(unit, report);
         settled::check(&methods, unit, report);
         averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);
