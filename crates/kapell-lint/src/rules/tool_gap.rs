@@ -49,6 +49,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
         let file = &repository.files[agent.file];
         match agent.definition.items("tools").iter().find(|tool| tool.text == "AskUserQuestion") {
+            Some(_) if is_in_front(file) => {}
             Some(tool) => asking.push((agent, tool.span, Confidence::High)),
             None => {
                 let asks = file.made(|file| Asks(asks(agent, file, false)));
@@ -371,15 +372,6 @@ struct Asks(Option<(Span, Confidence)>);
 fn asks(agent: &Asset, file: &File, everywhere: bool) -> Option<(Span, Confidence)> {
     let text = &*file.text;
     let body = agent.definition.body as usize;
-    // One that a person talks to itself.
-    static IN_FRONT: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&[
-            "from this conversation",
-            "claude --agent",
-            "you are the main agent",
-            "you are the main session",
-        ])
-    });
     let document = &agent.definition.document;
     let said = if everywhere {
         let mut places = SAID.places(&text[body..]).map(|(_, at)| body + at);
@@ -402,7 +394,22 @@ fn asks(agent: &Asset, file: &File, everywhere: bool) -> Option<(Span, Confidenc
         _ => return None,
     };
     // Few are told to ask, so that this is seldom looked for.
-    (!IN_FRONT.is_in_lower(&file.lower()[body..])).then_some(asked)
+    (!is_in_front(file)).then_some(asked)
+}
+
+/// Tells whether a person talks to an agent itself, as its description or its text says.
+fn is_in_front(file: &File) -> bool {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "from this conversation",
+            "claude --agent",
+            "as the main session",
+            "as the main agent",
+            "you are the main agent",
+            "you are the main session",
+        ])
+    });
+    WORDS.is_in_lower(file.lower())
 }
 
 /// Tells whether the clause up to a place denies what stands there: `Don't guess — use X` does not.

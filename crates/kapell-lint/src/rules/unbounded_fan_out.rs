@@ -340,8 +340,7 @@ fn bounded(unit: &Unit, items: Id) -> bool {
     // As many workers as a constant says.
     let counted = text.strip_prefix("range(").and_then(|rest| rest.strip_suffix(')')).is_some_and(|count| {
         let count = unit.args(value).first().filter(|_| !count.contains(',')).map(|arg| arg.value);
-        let number = |id: Id| unit.value(id).is_some_and(|value| unit.kind(value) == "integer");
-        count.is_some_and(|count| constant(unit.text(count)) || number(count))
+        count.is_some_and(|count| constant(unit.text(count)) || is_number(unit, count))
     });
     (listed && !grows())
         || counted
@@ -349,6 +348,21 @@ fn bounded(unit: &Unit, items: Id) -> bool {
         || text.contains("[:")
         || text.contains(".slice(")
         || object_of_literal(unit, value)
+}
+
+/// Tells whether an expression is a number that stands there: by itself, by its name, or as what a parameter is if nobody says
+/// otherwise, also where an object keeps that (`self.size = size`).
+fn is_number(unit: &Unit, id: Id) -> bool {
+    let value = unit.value(id).unwrap_or(id);
+    if unit.kind(value) != "identifier" {
+        return unit.kind(value) == "integer";
+    }
+    let Some(parameters) = unit.syntax.child(unit.function_of(value), "parameters") else { return false };
+    unit.syntax.children(parameters).any(|parameter| {
+        let child = |field| unit.syntax.child(parameter, field);
+        child("name").is_some_and(|name| unit.text(name) == unit.text(value))
+            && child("value").is_some_and(|default| unit.kind(default) == "integer")
+    })
 }
 
 /// `jobs[start : start + 5]`
