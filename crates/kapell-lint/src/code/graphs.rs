@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    modules::Modules,
     syntax::Id,
     unit::{FUNCTIONS, Unit},
 };
@@ -26,8 +27,6 @@ pub struct Graph<'a> {
     pub nodes: BTreeMap<&'a str, (Id, Option<Id>)>,
     /// Which leads to which.
     pub edges: Vec<Edge<'a>>,
-    /// Functions that choose where a run goes on, each with the names that they may answer, if not those of nodes.
-    pub routers: Vec<(Id, Option<Vec<&'a str>>)>,
     /// Where a function chooses how a run goes on, as it is written.
     pub choices: Vec<Choice<'a>>,
     /// Whether there may be nodes that cannot be seen.
@@ -113,7 +112,6 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
             made,
             nodes: BTreeMap::new(),
             edges: Vec::new(),
-            routers: Vec::new(),
             choices: Vec::new(),
             hides_nodes: false,
             hides_edges: false,
@@ -325,15 +323,6 @@ impl<'a> Graph<'a> {
         let map = args.get(2).copied().or_else(|| unit.keyword(call, "path_map"));
         let map = map.and_then(|map| unit.value(map));
         let router = args.get(1).copied().or_else(|| unit.keyword(call, "path"));
-        if let Some(router) = router.and_then(|router| unit.function(unit.text(router))) {
-            match map {
-                None => self.routers.push((router, None)),
-                Some(map) => {
-                    let answers = answers(unit, map);
-                    self.routers.extend(answers.map(|answers| (router, Some(answers))));
-                }
-            }
-        }
         let from = args.first().and_then(|&at| Some((at, name_of(unit, at)?)));
         self.choices.extend(from.zip(router).map(|((_, from), router)| Choice { from, router, map }));
         let Some(((from_at, from), map)) = from.zip(map) else { return self.hides_edges = true };
@@ -382,26 +371,30 @@ impl<'a> Graph<'a> {
         found
     }
 
-    /// Returns what routers answer though no node is called so, and no entry of the map beside them.
+    /// Returns what routers, of this file or another one, answer though no node is called so, and no entry of the map beside
+    /// them: each with the file of the answer.
     #[must_use]
-    pub fn lost_answers(&self) -> Vec<(&'a str, Id)> {
+    pub fn lost_answers(&self, modules: &Modules<'a>) -> Vec<(&'a Unit, &'a str, Id)> {
         if self.hides_nodes || self.nodes.len() < 2 {
             return Vec::new();
         }
-        let unit = self.unit;
-        let mut found = Vec::new();
-        for (router, answers) in &self.routers {
-            let known = |name: &str| match answers {
-                Some(answers) => answers.contains(&name),
-                None => matches!(name, START | END) || self.nodes.contains_key(name),
-            };
-            let texts = given(unit, *router).into_iter();
-            found.extend(texts.filter(|&id| unit.kind(id) == "string").filter_map(|id| {
-                let name = text_of(unit, id)?;
-                (!known(name)).then_some((name, id))
-            }));
-        }
-        found
+        self.choices.iter().flat_map(|choice| self.lost_of(modules, choice).unwrap_or_default()).collect()
+    }
+
+    fn lost_of(&self, modules: &Modules<'a>, choice: &Choice<'a>) -> Option<Vec<(&'a Unit, &'a str, Id)>> {
+        let own = self.unit.function(self.unit.text(choice.router)).map(|own| (self.unit, own));
+        let (unit, router) = own.or_else(|| modules.function(self.unit, choice.router))?;
+        let answers = match choice.map {
+            None => None,
+            Some(map) => Some(answers(self.unit, map)?),
+        };
+        let known = |name: &str| match &answers {
+            Some(answers) => answers.contains(&name),
+            None => matches!(name, START | END) || self.nodes.contains_key(name),
+        };
+        let texts = given(unit, router).into_iter().filter(|&id| unit.kind(id) == "string");
+        let lost = texts.filter_map(|id| Some((unit, text_of(unit, id)?, id)));
+        Some(lost.filter(|(_, name, _)| !known(name)).collect())
     }
 
     /// Returns the node that an answer of a choice leads to; `unit` is the file of the answer.

@@ -3,11 +3,13 @@
 //! Source: the documentation of Python, "Developing with asyncio": blocking code is not to be called directly; all other tasks
 //! wait meanwhile.
 
+use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use super::shared_state_across_tasks::{AtOnce, abroad, all};
 use crate::{
     code::{Id, Language, Service, Transport, Unit, modules::Modules, service},
+    files::FileId,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -40,26 +42,55 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut found: Vec<(&Unit, AtOnce)> = own.chain(abroad(&repository.code, &modules)).collect();
     found.sort_by_key(|(unit, at)| (unit.file, at.function));
     found.dedup_by_key(|(unit, at)| (unit.file, at.function));
+    if !found.is_empty() {
+        tell_tools(repository, &found, report);
+    }
     for (unit, at) in found {
         if unit.language != Language::Python || !unit.is_async(at.function) {
             continue;
         }
-        let mut calls = unit.calls_in(at.function).filter(|&call| unit.function_of(call) == at.function);
-        let Some((call, instead)) = calls.find_map(|call| Some((call, blocks(unit, call)?))) else {
-            continue;
-        };
-        let message = format!(
-            "`{}`{} blocks the event loop: all other tasks stand still until it is done",
-            unit.callee(call).map_or("", |callee| unit.text(callee)),
-            service::place_name(unit, call),
-        );
-        report
-            .add(unit.file, unit.span(call), message)
-            .hint(format!("use {instead}"))
-            .also(at.started.0, at.started.1, at.how)
-            .done();
+        tell(unit, at.function, (at.started, at.how), report);
     }
 }
+
+/// Tells of the first call of a function that blocks.
+fn tell(unit: &Unit, function: Id, ((file, span), how): ((FileId, Span), &str), report: &mut Report<'_>) {
+    let mut calls = unit.calls_in(function).filter(|&call| unit.function_of(call) == function);
+    let Some((call, instead)) = calls.find_map(|call| Some((call, blocks(unit, call)?))) else { return };
+    let message = format!(
+        "`{}`{} blocks the event loop: all other tasks stand still until it is done",
+        unit.callee(call).map_or("", |callee| unit.text(callee)),
+        service::place_name(unit, call),
+    );
+    report
+        .add(unit.file, unit.span(call), message)
+        .hint(format!("use {instead}"))
+        .also(file, span, how)
+        .done();
+}
+
+/// Tells of tools that a model calls, where much runs at once: nothing names them where they are called.
+fn tell_tools(repository: &Repository, known: &[(&Unit, AtOnce)], report: &mut Report<'_>) {
+    let python = repository.code.iter().filter(|unit| unit.language == Language::Python);
+    for unit in python.filter(|unit| unit.whole().contains("tool")) {
+        for decorator in unit.syntax.of_kind(&["decorator"]) {
+            let name = unit.text(decorator).trim_start_matches('@').split('(').next().unwrap_or_default();
+            let last = name.trim().rsplit('.').next().unwrap_or_default();
+            let whole = unit.syntax[decorator].parent;
+            let function = unit.syntax.child(whole, "definition");
+            let Some(function) = function.filter(|&function| unit.is_async(function)) else { continue };
+            let own = known.iter().any(|(other, at)| other.file == unit.file && at.function == function);
+            if TOOLS.contains(&last) && !own {
+                let at = (unit.file, unit.span(decorator));
+                tell(unit, function, (at, "a model calls it while others wait"), report);
+            }
+        }
+    }
+}
+
+/// Names of what makes a function a tool of a model.
+const TOOLS: &[&str] =
+    &["tool", "function_tool", "ai_function", "tool_plain", "register_tool", "kernel_function"];
 
 /// Tells whether a call blocks, and what to use instead.
 fn blocks(unit: &Unit, call: Id) -> Option<String> {

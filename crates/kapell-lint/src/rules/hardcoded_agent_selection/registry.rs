@@ -265,7 +265,9 @@ fn first(unit: &Unit, function: Id) -> Option<&str> {
 
 /// Tells whether a function takes its first parameter for a key of the table, by itself or by one that it hands it to first.
 fn asks(modules: &Modules<'_>, table: &Table<'_>, (unit, function): (&Unit, Id), steps: u32) -> bool {
-    if unit.file == table.unit.file && looks_up(table, function) {
+    let taken = || unit.origin(table.name).and_then(|origin| origin.target.as_ref());
+    let has_table = unit.file == table.unit.file || taken().is_some_and(|(file, _)| *file == table.unit.file);
+    if has_table && looks_up(table, unit, function) {
         return true;
     }
     let Some((steps, name)) = steps.checked_sub(1).zip(first(unit, function)) else { return false };
@@ -488,8 +490,7 @@ fn grows(table: &str, text: &str) -> bool {
 }
 
 /// Tells whether a function takes its first parameter for a key of the table, and has nothing else to fall back on.
-fn looks_up(table: &Table<'_>, function: Id) -> bool {
-    let unit = table.unit;
+fn looks_up(table: &Table<'_>, unit: &Unit, function: Id) -> bool {
     let text = unit.text(function);
     let Some(name) = first(unit, function) else { return false };
     let falls_back =

@@ -5,6 +5,7 @@
 //! request 6676 of langgraph made them 1,000, and are more since.
 
 mod state; // what steps read and write of the state of a run
+mod unraised; // bounds that no step raises
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -67,6 +68,9 @@ pub(super) fn check(repository: &Repository, methods: &Methods<'_>, unit: &Unit,
     let modules = Modules::new(&repository.code);
     for graph in graphs::of(unit).iter().filter(|graph| graph.nodes.len() <= NODES) {
         let routers = Routers::of(&modules, graph);
+        if unraised::check(repository, &modules, &routers, report) {
+            continue;
+        }
         let found =
             graph.choices.iter().take(CHOICES).find_map(|choice| back(methods, &modules, &routers, choice));
         let Some((found, limit)) = found.and_then(|found| Some((found, limit(repository)?))) else {

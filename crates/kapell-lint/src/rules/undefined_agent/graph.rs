@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, suggest};
 
 use crate::{
-    code::{Id, Language, Unit, crews, graphs},
+    code::{Id, Language, Unit, crews, graphs, modules::Modules},
     files::{File, FileId},
     repository::Repository,
     rule::Report,
 };
 
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    let modules = Modules::new(&repository.code);
     for unit in repository.code.iter() {
         for graph in graphs::of(unit) {
             for (name, at) in graph.undefined() {
@@ -21,11 +22,11 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         handoffs(unit, report);
         for graph in graphs::of(unit) {
-            for (name, at) in graph.lost_answers() {
+            for (other, name, at) in graph.lost_answers(&modules) {
                 let what = format!(
                     "this answers `{name}`, and the graph has nothing of that name: the run fails then"
                 );
-                tell(report, (unit.file, unit.span(at)), what, name, graph.nodes.keys().copied());
+                tell(report, (other.file, other.span(at)), what, name, graph.nodes.keys().copied());
             }
         }
     }
