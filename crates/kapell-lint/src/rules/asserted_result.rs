@@ -317,6 +317,11 @@ const MESSENGERS: &[&str] =
 const WHOLES: &[&str] = &[
     "all",
     "tests",
+    "e2e",
+    "integration",
+    "smoke",
+    "playwright",
+    "cypress",
     "specs",
     "checks",
     "suite",

@@ -1,6 +1,7 @@
 //! A secret that is used, and that nothing gives.
 
 mod by_command; // secrets that workflows make
+mod called; // what callers hand over to a called workflow
 mod charts;
 mod composed; // what compose files ask for, where a job starts them
 mod missing; // objects of Kubernetes that nothing makes
@@ -13,11 +14,9 @@ mod variables;
 use std::collections::BTreeSet;
 
 use kapell_core::expr::Expr;
-use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::{Flow, tools::Kind},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -37,7 +36,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    called_workflows(repository, report);
+    called::check(repository, report);
     projects::check(repository, report);
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for service in compose.services.iter().filter(|service| !service.partial) {
@@ -157,121 +156,6 @@ fn variables_of_actions(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
-}
-
-/// A called workflow sees only the secrets that its caller hands over.
-fn called_workflows(repository: &Repository, report: &mut Report<'_>) {
-    for flow in repository.asked_flows().filter(|flow| flow.model.complete) {
-        // Started by itself it has the repository's secrets.
-        if flow.model.event("workflow_call").is_none() || flow.model.events.len() > 1 {
-            continue;
-        }
-        let callers = repository.github.callers(flow);
-        let given: Vec<Option<BTreeSet<String>>> =
-            callers.iter().map(|(caller, job)| given(caller, *job)).collect();
-        if given.is_empty() {
-            continue;
-        }
-        let mut seen = BTreeSet::new();
-        for job in &flow.model.jobs {
-            for expression in &job.expressions {
-                for name in secrets(&expression.expr) {
-                    if name == "GITHUB_TOKEN" || may_lack(flow, &name) || !seen.insert(name.clone()) {
-                        continue;
-                    }
-                    let span = expression.span(&flow.text);
-                    let lacks = |names: &Option<BTreeSet<String>>| {
-                        names.as_ref().is_some_and(|names| !names.contains(&name))
-                    };
-                    if !given.iter().all(lacks) {
-                        // What runs in some cases only may not run for who gives nothing.
-                        let step = job
-                            .steps
-                            .iter()
-                            .find(|step| step.span.start <= span.start && span.end <= step.span.end);
-                        if job.condition.is_some() || step.is_none_or(|step| step.condition.is_some()) {
-                            continue;
-                        }
-                        let lacking = callers.iter().zip(&given).filter(|(_, names)| lacks(names));
-                        let lacking: Vec<(&Flow, usize)> = lacking.map(|(caller, _)| *caller).collect();
-                        of_one_caller((flow, span), &name, &lacking, report);
-                        continue;
-                    }
-                    let (caller, at) = callers[0];
-                    let message = format!(
-                        "`secrets.{name}` is always empty here: no workflow that calls `{}` gives it",
-                        flow.path
-                    );
-                    let draft = report.add(flow.file, span, message);
-                    let draft = draft.hint(format!("pass `{name}` under `secrets:`, or `secrets: inherit`"));
-                    draft.also(caller.file, caller.job_span(at), "called from here").done();
-                }
-            }
-        }
-    }
-}
-
-/// Words of secrets without which a run is as good: reports of coverage, caches, messages.
-const SPARE: &[&str] =
-    &["COV", "CACHE", "TURBO", "SONAR", "SLACK", "WEBHOOK", "SENTRY", "GH_", "GITHUB", "NX_", "NPM", "SIGN"];
-
-/// Tells of the one caller that hands over nothing at all, where others hand over what the workflow reads. Runs for pull requests
-/// have no secrets, or are not meant to: of a caller that also runs for what is merged it is less certain that it should.
-fn of_one_caller(
-    (flow, span): (&Flow, Span),
-    name: &str,
-    lacking: &[(&Flow, usize)],
-    report: &mut Report<'_>,
-) {
-    let &[(caller, at)] = lacking else { return };
-    let for_changes = caller.model.events.iter().any(|event| event.name.text.starts_with("pull_request"));
-    let for_merged =
-        caller.starts("push") && caller.model.jobs[at].condition.is_none() && in_tests(flow, span);
-    let spare = SPARE.iter().any(|word| name.contains(word));
-    if for_changes && !for_merged || spare || caller.model.jobs[at].keys.get("secrets").is_some() {
-        return;
-    }
-    let message = format!(
-        "`{}` is called without `{name}`, which others hand over: it is empty in this run",
-        flow.path
-    );
-    report
-        .add(caller.file, caller.job_span(at), message)
-        .confidence(Confidence::Medium)
-        .severity(if for_changes { Severity::Medium } else { Severity::High })
-        .hint(format!("pass `{name}` under `secrets:`"))
-        .also(flow.file, span, "read here")
-        .done();
-}
-
-/// Tells whether a place is within a step that tests: without the secret that tests less than it says.
-fn in_tests(flow: &Flow, span: Span) -> bool {
-    let within = |step: &Step| step.span.start <= span.start && span.end <= step.span.end;
-    let mut steps = flow.jobs().flat_map(|(at, _)| flow.steps(at));
-    steps.any(|(step, facts)| within(step) && facts.does(Kind::Test))
-}
-
-/// Tells whether a called workflow says itself that it can do without a secret: it asks whether there is one.
-fn may_lack(flow: &Flow, name: &str) -> bool {
-    let text = flow.text.to_ascii_uppercase();
-    let asked = ["!= ''", "== ''", "!=''", "==''", "||"];
-    text.match_indices(&format!("SECRETS.{name}")).any(|(at, found)| {
-        let rest = text[at + found.len()..].trim_start();
-        asked.iter().any(|word| rest.starts_with(word))
-    })
-}
-
-/// Returns the names that a job hands over; `None` for all.
-fn given(caller: &Flow, job: usize) -> Option<BTreeSet<String>> {
-    let Some(key) = caller.model.jobs[job].keys.get("secrets") else { return Some(BTreeSet::new()) };
-    let text = caller.text.get(key.value.range()).unwrap_or_default();
-    if text.trim() == "inherit" || text.contains("<<") || text.starts_with('*') {
-        return None;
-    }
-    let line = |line: &str| {
-        line.split_once(':').map(|(name, _)| name.trim().trim_start_matches('{').trim().to_ascii_uppercase())
-    };
-    Some(text.split(['\n', ',']).filter_map(line).collect())
 }
 
 /// Returns the secrets that an expression reads by name.

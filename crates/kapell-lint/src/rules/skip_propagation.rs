@@ -4,7 +4,7 @@ mod changes; // jobs that run for the files of their own
 
 mod exclusive; // conditions that ask one thing for two answers
 
-mod vain; // events on which nothing is done but to find out what is to be done
+mod vain; // events on which nothing is done of what they are for
 
 use kapell_core::expr::{Literal, Node, NodeKind};
 use kapell_spec::{
@@ -41,7 +41,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        vain::check(flow, report);
+        vain::check(&repository.github, flow, report);
         for (at, _) in flow.jobs() {
             changes::both_changed(flow, at, report);
             if asks(flow, at) {

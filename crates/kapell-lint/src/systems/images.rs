@@ -103,6 +103,9 @@ pub const SHORT_SHA: &str = "$COMMIT_IN_7_DIGITS";
 /// How the tag is written that `docker/metadata-action` makes of a version: without the `v` of the git tag.
 pub const BARE_VERSION: &str = "$VERSION_WITHOUT_V";
 
+/// How the tag is written that it makes of a part of a version, which moves on with each: `{{major}}.{{minor}}`.
+pub const PART_OF_VERSION: &str = "$VERSION_IN_PART";
+
 /// How a tag is written that `docker/metadata-action` makes of the name of a branch or a tag.
 pub const BY_NAME: &str = "$BRANCH_OR_TAG";
 
@@ -130,7 +133,7 @@ fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
     let (kinds, mut made) = (kinds?, Vec::new());
     for image in images.split(['\n', ',']).map(str::trim).filter(|image| !image.is_empty()) {
         made.extend(kinds.iter().map(|tag| format!("{image}:{tag}")));
-        let version = || kinds.iter().any(|kind| kind == BARE_VERSION) || kinds_text.contains("event=tag");
+        let version = || kinds_text.contains("type=semver") || kinds_text.contains("event=tag");
         if latest == Latest::Always || latest == Latest::Versions && version() {
             made.push(format!("{image}:latest"));
         }
@@ -183,11 +186,21 @@ fn tag_kind(line: &str) -> Option<String> {
         {
             Some(BARE_VERSION.to_owned())
         }
+        ("semver", None, None) if of("pattern").is_some_and(is_part_of_version) => {
+            Some(PART_OF_VERSION.to_owned())
+        }
         ("ref", None, None) if matches!(of("event"), Some("branch" | "tag")) => Some(BY_REFERENCE.to_owned()),
         ("ref", None, None) if of("event") == Some("pr") => Some(BY_PULL_REQUEST.to_owned()),
         ("ref" | "semver" | "pep440" | "edge", None, None) => Some(BY_NAME.to_owned()),
         _ => None,
     }
+}
+
+/// Tells whether a pattern takes nothing but the first numbers of a version, behind a `v` or not.
+fn is_part_of_version(pattern: &str) -> bool {
+    let plain = pattern.replace(' ', "");
+    let mut parts = plain.strip_prefix('v').unwrap_or(&plain).split('.');
+    parts.all(|part| matches!(part, "{{major}}" | "{{minor}}"))
 }
 
 /// An image, or the tag of one, that a command of a workflow deploys.

@@ -100,7 +100,7 @@ fn gets_nothing(facts: &StepFacts) -> bool {
 fn seen(pushed: &[Pushed]) -> Staged {
     let of_branch = ["github.ref", "github.head_ref", "GITHUB_REF", images::BY_NAME, images::BY_REFERENCE];
     let one = |image: &Pushed| match &*image.tag {
-        "latest" | "stable" | images::BARE_VERSION => Staged::Newest,
+        "latest" | "stable" | images::BARE_VERSION | images::PART_OF_VERSION => Staged::Newest,
         tag if of_branch.iter().any(|name| tag.contains(name)) || !tag.contains('$') => Staged::Named,
         _ => Staged::Unseen,
     };

@@ -33,10 +33,11 @@ pub(super) fn by_command(
     let Some(tags) = tags.filter(|tags| one && !tags.contains(&tag)) else { return };
     // A name may be any text.
     let named = |tag: &Tag<'_>| matches!(tag, Tag::Name | Tag::Reference);
-    if matches!(tag, Tag::Written(_)) && tags.iter().any(|tag| named(tag) || *tag == Tag::BareVersion) {
+    let version = |tag: &Tag<'_>| matches!(tag, Tag::BareVersion | Tag::PartOfVersion);
+    if matches!(tag, Tag::Written(_)) && tags.iter().any(|tag| named(tag) || version(tag)) {
         return;
     }
-    let any = |tag: &Tag<'_>| named(tag) || matches!(tag, Tag::Written(_));
+    let any = |tag: &Tag<'_>| named(tag) || matches!(tag, Tag::Written(_) | Tag::PartOfVersion);
     if named(&tag) && tags.iter().any(any) && !is_bare_version(repository, deployed.file, tag, &tags) {
         return;
     }
@@ -68,7 +69,7 @@ fn is_bare_version(repository: &Repository, file: FileId, tag: Tag<'_>, tags: &[
         flow.model.events.len() == 1
             && tags.is_some_and(|tags| tags.items.iter().all(|item| item.text.starts_with('v')))
     });
-    let bare = |tag: &Tag<'_>| matches!(tag, Tag::BareVersion | Tag::Written("latest"));
+    let bare = |tag: &Tag<'_>| matches!(tag, Tag::BareVersion | Tag::PartOfVersion | Tag::Written("latest"));
     tag == Tag::Reference && marked && tags.contains(&Tag::BareVersion) && tags.iter().all(bare)
 }
 

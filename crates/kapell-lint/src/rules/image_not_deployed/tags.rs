@@ -24,6 +24,8 @@ pub(super) enum Tag<'a> {
     Reference,
     /// The same without its `v`.
     BareVersion,
+    /// Some of its numbers.
+    PartOfVersion,
     /// The number of a pull request, with its mark.
     PullRequest,
     /// Begins with the day on which it was made.
@@ -35,6 +37,7 @@ pub(super) fn tag_of(tag: &str) -> Option<Tag<'_>> {
     match tag {
         images::BY_NAME | images::BY_REFERENCE => return Some(Tag::Name),
         images::BY_PULL_REQUEST => return Some(Tag::PullRequest),
+        images::PART_OF_VERSION => return Some(Tag::PartOfVersion),
         images::BARE_VERSION => return Some(Tag::BareVersion),
         images::MARKED_SHORT_SHA => return Some(Tag::MarkedShortCommit),
         images::SHORT_SHA => return Some(Tag::ShortCommit),
@@ -84,6 +87,7 @@ pub(super) fn may_be(repository: &Repository, one: &Pushed, tag: &str) -> bool {
         (Some(Tag::Commit | Tag::ShortCommit), _) => tag.len() > 6 && is_hex(tag),
         (Some(Tag::MarkedCommit | Tag::MarkedShortCommit), _) => tag.strip_prefix("sha-").is_some_and(is_hex),
         (Some(Tag::PullRequest), _) => tag.strip_prefix("pr-").is_some_and(is_number),
+        (Some(Tag::PartOfVersion), _) => tag.trim_start_matches('v').split('.').all(is_number),
         (Some(Tag::RunNumber | Tag::RunId), _) => is_number(tag),
         (Some(Tag::Dated), _) => tag.starts_with(|c: char| c.is_ascii_digit()),
         _ => true,

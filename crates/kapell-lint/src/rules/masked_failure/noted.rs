@@ -22,6 +22,9 @@ const PROBES: &[&str] = &[
     "nc",
 ];
 
+/// Programs that show a text, or what a file holds.
+const SHOWS: &[&str] = &["echo", "printf", "cat", "tail", "head", "column", "sort", "tput", "date"];
+
 /// Returns where a script notes that one of its checks failed, if all that comes after only shows it:
 /// `if "$test"; then result=ok; else result=FAILED; fi`, and a table at the end.
 ///
@@ -49,7 +52,8 @@ pub(super) fn lost_in(text: &str, facts: &StepFacts) -> Option<(usize, Lost)> {
     // Another round comes to what stands above, too.
     let leaves = |other: &&Command| matches!(other.program(), "exit" | "return" | "break");
     let in_loop = all[..at].iter().filter(leaves).any(|other| other.loops > 0);
-    if in_loop || !all[at + 1..].iter().all(shows) {
+    // What else is done where the check passes hangs on it.
+    if in_loop || !all[tested + 1..].iter().all(shows) {
         return None;
     }
     let message = format!("a failure of `{}` is only noted, and the script ends well", short(&all[tested]));
@@ -124,7 +128,7 @@ fn is_check(text: &str, facts: &StepFacts, at: usize) -> bool {
 /// Tells whether a command only shows something, or keeps it in a variable: nothing of it is the end of a script that failed, or
 /// reaches another one.
 fn shows(command: &Command) -> bool {
-    let speaks = matches!(command.program(), "echo" | "printf" | "cat" | "column" | "sort" | "tput" | "date");
+    let speaks = SHOWS.contains(&command.program());
     let kept = |word: &String| {
         word.contains('>') && !["/dev/null", "&2", "SUMMARY"].iter().any(|end| word.contains(end))
     };

@@ -200,6 +200,11 @@ fn asked(command: &script::Command) -> Option<&'static Tool> {
     (!dry).then_some(tool)
 }
 
+/// Tells whether a command does nothing without the token that it takes from this variable.
+pub(super) fn wants(command: &script::Command, variable: &str) -> bool {
+    asked(command).is_some_and(|tool| tool.wants == variable)
+}
+
 /// Programs that run the one behind them.
 const RUNNERS: &[&[&str]] = &[
     &["npx"],

@@ -1,16 +1,20 @@
-//! Events on which jobs only find out what is to be done, and all that would do it is skipped with another job.
+//! Events on which jobs only find out what is to be done, or only check, and all that would do it is skipped with another job.
 
-use kapell_spec::github::Condition;
+use kapell_spec::github::{Condition, Event};
 use kapell_view::audit::Severity;
 
 use super::condition_place;
 use crate::{
-    github::{Flow, StepFacts, carry, conditions::Run, tools::Kind},
+    github::{
+        Flow, Github, StepFacts, carry,
+        conditions::{self, Run},
+        tools::Kind,
+    },
     rule::{Report, names},
 };
 
 /// Looks at each event that starts a workflow.
-pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
+pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     // Whoever calls it may read what it finds out.
     if flow.model.events.len() < 2 || flow.starts("workflow_call") {
         return;
@@ -22,7 +26,11 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
             .collect();
         let runs = |at: &usize| worlds.iter().any(|&world| flow.runs[world][*at] != Run::Never);
         let (running, skipped): (Vec<usize>, Vec<usize>) = (0..flow.model.jobs.len()).partition(runs);
-        if running.is_empty() || !running.iter().all(|&at| only_decides(flow, at)) {
+        if running.is_empty() {
+            continue;
+        }
+        if !running.iter().all(|&at| only_decides(flow, at)) {
+            undelivered(github, flow, (event, &worlds), (&running, &skipped), report);
             continue;
         }
         let found = skipped.iter().find_map(|&at| Some((at, blamed(flow, at, &name, &worlds)?)));
@@ -49,6 +57,79 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
             )
             .done();
     }
+}
+
+/// A version that is tagged or released is to be delivered: tells where only checks run for it, and the delivery is skipped with
+/// a job that never runs then, though it takes nothing of that.
+fn undelivered(
+    github: &Github,
+    flow: &Flow,
+    (event, worlds): (&Event, &[usize]),
+    (running, skipped): (&[usize], &[usize]),
+    report: &mut Report<'_>,
+) {
+    let name = event.name.text.to_ascii_lowercase();
+    if !is_of_version(event) || !running.iter().all(|&at| only_checks(github, flow, at)) {
+        return;
+    }
+    let delivered = skipped.iter().copied().filter(|&at| carry::delivers(flow, at));
+    let mut found = delivered.filter_map(|at| Some((at, blamed(flow, at, &name, worlds)?)));
+    let Some((at, up)) = found.next() else {
+        return;
+    };
+    let waits = |&job: &usize| conditions::direct(&flow.model, &flow.model.jobs[job]).contains(&up);
+    let between = [at].into_iter().chain(flow.closures[at].iter().copied()).find(waits);
+    let blamed = &flow.model.jobs[up];
+    let takes = |job: usize| {
+        carry::reads(&flow.model.jobs[job], &blamed.id.text)
+            || !carry::artifacts_taken(flow, up, job).is_empty()
+    };
+    let Some(between) = between.filter(|&between| !takes(between) && !takes(at)) else { return };
+    let job = &flow.model.jobs[between];
+    report
+        .add(
+            flow.file,
+            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            format!(
+                "on {name} nothing is delivered: `{}` is skipped with `{}`, which never runs then",
+                flow.model.jobs[at].id.text, blamed.id.text
+            ),
+        )
+        .also(flow.file, condition_place(blamed), "never runs on that event")
+        .also(flow.file, event.name.span, "starts it")
+        .hint(format!(
+            "let `{}` run unless one has failed: `if: ${{{{ !failure() && !cancelled() }}}}`",
+            job.id.text
+        ))
+        .done();
+}
+
+/// Tells whether an event says that there is a new version: a release, or a tag and nothing but tags.
+fn is_of_version(event: &Event) -> bool {
+    let filtered = |key: &str| event.filter(key).is_some();
+    match &*event.name.text {
+        "release" => true,
+        "push" => filtered("tags") && !filtered("branches") && !filtered("branches-ignore"),
+        _ => false,
+    }
+}
+
+/// Tells whether a job does nothing but look at the code, itself or by the workflow that it calls.
+fn only_checks(github: &Github, flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let checks = |facts: &StepFacts| facts.works.iter().all(|done| is_of_check(done.work.kind));
+    let all =
+        |flow: &Flow, at: usize| flow.facts[at].iter().all(checks) && flow.model.jobs[at].uses.is_none();
+    match &job.uses {
+        None => all(flow, at) && job.environment.is_none(),
+        Some(_) => github.called(job).is_some_and(|called| called.jobs().all(|(at, _)| all(called, at))),
+    }
+}
+
+/// Tells whether something is a check, or done for one.
+fn is_of_check(kind: Kind) -> bool {
+    use Kind::{Audit, Build, Cache, Checkout, Install, Lint, Setup, Test, Trivial, Upload};
+    matches!(kind, Audit | Build | Cache | Checkout | Install | Lint | Setup | Test | Trivial | Upload)
 }
 
 /// Tells whether a job does nothing but find out something for others: it gives outputs, and its steps look at files, or are
