@@ -2,6 +2,7 @@
 
 mod claimed; // results of checks that people are told as constants
 mod concluded; // results of steps that may fail, which are always success
+mod own_status; // jobs that give their own status for that of others
 mod started; // what a command only starts
 mod unwaited; // versions that were only asked for
 
@@ -44,6 +45,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         started::check(flow, report);
         claimed::check(&repository.github, flow, report);
         concluded::check(flow, report);
+        own_status::check(flow, report);
         unwaited::check(flow, report);
         for (at, job) in flow.jobs() {
             for (index, (step, facts)) in flow.steps(at).enumerate() {

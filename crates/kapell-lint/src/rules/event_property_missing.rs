@@ -3,6 +3,10 @@
 mod of_script; // what scripts of the API know
 
 use kapell_core::expr::{NodeKind, Value};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{Flow, conditions::Run, intent};
@@ -43,8 +47,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (step, _) in flow.steps(at) {
-                let Some(run) = &step.run else { continue };
-                let found = job.expressions_in(run.span).find_map(|expression| {
+                let run = step.run.as_ref().map(|run| run.span);
+                let Some(place) = run.or_else(|| compared(job, step)) else { continue };
+                let found = job.expressions_in(place).find_map(|expression| {
                     let root = expression.expr.root();
                     // Alternatives and conditions know that it may be missing.
                     let references = root.references();
@@ -69,6 +74,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                             flow.worlds[world].name()
                         ),
                     )
+                    .severity(if run.is_some() { Severity::High } else { Severity::Medium })
                     .hint("ask for the event in a condition, or say what stands in its place: `A || B`");
                 match intent::explains(flow, step.span, 3, &["empty", "only on", "pull request"]) {
                     Some(comment) => draft.explained(comment).done(),
@@ -77,6 +83,20 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Returns where a checkout names the base of a pull request, if another one of its job takes what is to be merged: without that
+/// name both take the same.
+///
+/// Source: README of actions/checkout, `ref`: without it, the commit of the event.
+fn compared(job: &Job, step: &Step) -> Option<Span> {
+    let checks_out = |step: &Step| step.is("actions/checkout") && step.input("repository").is_none();
+    let base = step.input("ref").filter(|text| checks_out(step) && text.contains(".base."))?;
+    let head = |other: &Step| {
+        checks_out(other)
+            && other.input("ref").is_none_or(|text| text.contains(".head.") || text.contains("head_ref"))
+    };
+    job.steps.iter().any(head).then_some(base.span)
 }
 
 /// Finds a situation in which a step runs for certain and the event has no such property.

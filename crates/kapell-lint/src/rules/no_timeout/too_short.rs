@@ -46,6 +46,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
     if job.uses.is_some() || job.continue_on_error.is_some() {
         return;
     }
+    beyond(flow, at, report);
     let mut whole = Taken::default();
     for (step, facts) in flow.steps(at) {
         let mut taken = Taken::default();
@@ -77,6 +78,33 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
     };
     let Some((limit, minutes)) = known.filter(|(_, minutes)| whole.longer_than(*minutes)) else { return };
     tell(flow, &format!("`{}`", job.id.text), (limit, minutes), &whole, report);
+}
+
+/// Tells of the first step that is given more time than its job, which ends before it.
+///
+/// Source: GitHub, "Workflow syntax", `jobs.<job_id>.timeout-minutes`: after that the job is cancelled.
+fn beyond(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some((limit, whole)) = job.timeout.as_ref().and_then(|limit| Some((limit, minutes(limit)?))) else {
+        return;
+    };
+    let longer = |own: &&Text| minutes(own).is_some_and(|minutes| minutes > whole);
+    let Some(own) = job.steps.iter().filter_map(|step| step.timeout.as_ref()).find(longer) else { return };
+    report
+        .add(
+            flow.file,
+            own.span,
+            format!(
+                "this step never gets its {} minutes: `{}` is stopped after {whole}",
+                own.trim(),
+                job.id.text
+            ),
+        )
+        .severity(Severity::Medium)
+        .confidence(Confidence::High)
+        .also(flow.file, limit.span, "stopped by this")
+        .hint("give the job more time than its longest step, or the step less")
+        .done();
 }
 
 /// Reads a timeout that is written out, in minutes.
