@@ -116,10 +116,10 @@ const MANY: &[&str] = &[
     "router.post(",
 ];
 
-/// Tells whether a text may keep something that it gives and takes, or waits between reading and writing it.
+/// Tells whether a text may keep something that it gives and takes, waits between reading and writing it, or bounds what runs at once.
 fn keeps_state(text: &str) -> bool {
-    (text.contains("await ") || text.contains("return "))
-        && ["self.", "this.", "global ", "[\"", "['", "let "].iter().any(|word| text.contains(word))
+    const KEEPS: &[&str] = &["self.", "this.", "global ", "[\"", "['", "let ", "Semaphore(", "pLimit("];
+    (text.contains("await ") || text.contains("return ")) && KEEPS.iter().any(|word| text.contains(word))
 }
 
 /// Tells whether a text may make a file that must not be there yet, and remove one: a lock that others wait for.

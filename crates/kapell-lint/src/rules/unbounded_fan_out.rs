@@ -50,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             sends(repository, unit, report);
         }
         for fan in fans(unit) {
-            match own_limit(unit, fan.body) {
+            match own_limit(unit, &methods, fan.body) {
                 Some(limit) => tell_limit(unit, &methods, &fan, limit, report),
                 None if bounds && is_bounded(unit, &fan) => nested::check(unit, &methods, &fan, report),
                 None => tell(repository, unit, (&methods, &fan), report),
@@ -89,47 +89,73 @@ const LIMITS: &[&str] = &[
 ];
 
 /// Finds a limit that the function which runs for every item makes for itself, and takes itself: it bounds nothing.
-fn own_limit(unit: &Unit, body: Id) -> Option<Id> {
-    let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
-    let called = unit.calls_in(body).filter_map(|call| unit.function(unit.callee_name(call)));
-    own.into_iter().chain(called).find_map(|function| {
-        let direct = |id: &Id| unit.function_of(*id) == function;
-        let made = unit.calls_in(function).filter(direct).find(|&call| {
-            LIMITS.contains(&unit.callee_name(call)) && unit.callee_name(call) != unit.text(function)
-        })?;
-        let parent = unit.syntax[made].parent;
-        let name = unit.syntax.child(parent, "left").or_else(|| unit.syntax.child(parent, "name"));
-        let name = name.filter(|&name| unit.kind(name) == "identifier").map(|name| unit.text(name));
-        let taken = unit.syntax.below(function).filter(direct).any(|id| match unit.kind(id) {
-            "with_item" => unit.syntax.holds(id, made) || name == Some(unit.text(id)),
-            "call_expression" => unit.callee(id).is_some_and(|callee| {
-                unit.syntax.holds(callee, made) || name.is_some_and(|name| unit.text(callee) == name)
-            }),
-            _ => false,
-        });
-        taken.then_some(made)
-    })
+fn own_limit<'a>(unit: &'a Unit, methods: &Methods<'a>, body: Id) -> Option<(&'a Unit, Id)> {
+    let own = FUNCTIONS.contains(&unit.kind(body)).then_some((unit, body));
+    let called = unit.calls_in(body).filter_map(|call| {
+        let here = unit.function(unit.callee_name(call)).map(|function| (unit, function));
+        here.or_else(|| methods.exported(unit, call))
+    });
+    own.into_iter().chain(called).find_map(|(unit, function)| Some((unit, limit_of(unit, function)?)))
 }
 
-fn tell_limit(unit: &Unit, methods: &Methods<'_>, fan: &Fan, limit: Id, report: &mut Report<'_>) {
-    let Some((reached, what)) = methods.reached(unit, fan.body) else { return };
+/// Finds a limit that a function makes for itself and takes itself.
+fn limit_of(unit: &Unit, function: Id) -> Option<Id> {
+    let direct = |id: &Id| unit.function_of(*id) == function;
+    let made = unit.calls_in(function).filter(direct).find(|&call| {
+        LIMITS.contains(&unit.callee_name(call)) && unit.callee_name(call) != unit.text(function)
+    })?;
+    let parent = unit.syntax[made].parent;
+    let name = unit.syntax.child(parent, "left").or_else(|| unit.syntax.child(parent, "name"));
+    let name = name.filter(|&name| unit.kind(name) == "identifier").map(|name| unit.text(name));
+    let taken = unit.syntax.below(function).filter(direct).any(|id| match unit.kind(id) {
+        "with_item" => unit.syntax.holds(id, made) || name == Some(unit.text(id)),
+        "call_expression" => unit.callee(id).is_some_and(|callee| {
+            unit.syntax.holds(callee, made) || name.is_some_and(|name| unit.text(callee) == name)
+        }),
+        _ => false,
+    });
+    taken.then_some(made)
+}
+
+fn tell_limit(
+    unit: &Unit,
+    methods: &Methods<'_>,
+    fan: &Fan,
+    (other, limit): (&Unit, Id),
+    report: &mut Report<'_>,
+) {
+    let reached = methods.reached(unit, fan.body).or_else(|| reached_by_given(unit, methods, fan.body));
+    let Some((reached, what)) = reached else { return };
     if bounded(unit, fan.items) || matches!(what, Service::Http(_)) {
         return;
     }
     let message = format!(
         "`{}`{} is made anew for every item of `{}`: it bounds nothing, and all {} calls start at once",
-        short(unit.text(limit)),
-        service::place_name(unit, limit),
+        short(other.text(limit)),
+        service::place_name(other, limit),
         short(unit.text(fan.items)),
         what.name(),
     );
     report
-        .add(unit.file, unit.span(limit), message)
+        .add(other.file, other.span(limit), message)
         .severity(Severity::High)
         .hint("make it once, outside of what runs for every item")
         .also(unit.file, unit.span(fan.at), "they are started here")
         .also(unit.file, unit.span(reached), "this is what runs for every item")
         .done();
+}
+
+/// Finds a call that is given a function which asks something: `limited(analyse, item)`.
+fn reached_by_given(unit: &Unit, methods: &Methods<'_>, body: Id) -> Option<(Id, Service)> {
+    unit.calls_in(body).find_map(|call| {
+        let args = unit.args(call);
+        let names = args.iter().map(|arg| arg.value).filter(|&value| unit.kind(value) == "identifier");
+        let mut asked = names.filter_map(|name| {
+            let (other, function) = methods.function(unit, name)?;
+            Some((call, methods.reached(other, function)?.1))
+        });
+        asked.next()
+    })
 }
 
 fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fan), report: &mut Report<'_>) {

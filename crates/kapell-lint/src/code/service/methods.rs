@@ -132,6 +132,12 @@ impl<'a> Methods<'a> {
         self.modules.exported(unit, call)
     }
 
+    /// Finds the function of another file that a name means.
+    #[must_use]
+    pub fn function(&self, unit: &Unit, named: Id) -> Option<(&'a Unit, Id)> {
+        self.modules.function(unit, named)
+    }
+
     fn elsewhere(&self, unit: &Unit, call: Id, steps: u32, seen: &dyn Fn(&Unit)) -> Option<Service> {
         let steps = steps.checked_sub(1)?;
         let callee = unit.callee(call)?;
