@@ -6,11 +6,13 @@ mod called; // asynchronous functions that are called and not awaited
 mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
 mod filtered; // failures that are left out before a program decides by the rest
+mod hung; // items that a worker leaves unmarked
 mod invented; // answers that are made up
 mod kept; // what is kept of results
 mod settled; // failures that are gathered, and that nobody looks at
 mod signalled; // programs that a signal ended, taken for done
 mod task; // tasks that nobody keeps
+mod unseen; // results of tools that no model sees
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -45,6 +47,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);
         filtered::check(&methods, &repository.code, unit, report);
+        hung::check(&methods, unit, report);
+        unseen::check(repository, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);
     answered::check(&methods, repository.code.iter(), report);

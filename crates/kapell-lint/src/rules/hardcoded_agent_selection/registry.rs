@@ -10,7 +10,12 @@ use kapell_spec::{finding::Span, suggest};
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
-    code::{Id, Language, Unit, modules::Modules, service},
+    code::{
+        Id, Language, Unit,
+        guards::{self, has_word},
+        modules::Modules,
+        service,
+    },
     files::FileId,
     repository::Repository,
     rule::Report,
@@ -493,8 +498,16 @@ fn grows(table: &str, text: &str) -> bool {
 fn looks_up(table: &Table<'_>, unit: &Unit, function: Id) -> bool {
     let text = unit.text(function);
     let Some(name) = first(unit, function) else { return false };
-    let falls_back =
-        |text: &str| ["??", "||", ".get(", " in ", "?.", " or "].iter().any(|form| text.contains(form));
+    let any = |text: &str, forms: &[&str]| forms.iter().any(|form| text.contains(form));
+    // What is looked for elsewhere says nothing of the name: `for tool in spec.tools`.
+    let of_name = |line: &str| {
+        let named = |word: &str| has_word(line, &word.to_ascii_lowercase());
+        any(line, &[".get(", " in "]) && (named(name) || named(table.name))
+    };
+    let code = guards::code(unit, function);
+    let looks = code.replace(&format!("{}.get({name})", table.name).to_ascii_lowercase(), "");
+    let looks = looks.lines().any(of_name);
+    let falls_back = |text: &str| looks || any(text, &["??", "||", "?.", " or "]);
     // What is not there may be refused by hand: `AGENTS.get(name)`, and then `throw`.
     let got = format!("{}.get({name})", table.name);
     if text.contains(&*got) && ["throw ", "raise "].iter().any(|word| text.contains(word)) {
