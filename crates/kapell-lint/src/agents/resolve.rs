@@ -64,7 +64,7 @@ pub(super) struct Index {
     by_declared: HashMap<String, Vec<AgentId>>,
     /// By what follows a hyphen in the name.
     by_ending: HashMap<String, Vec<AgentId>>,
-    /// Agents by the name of their file.
+    /// Agents that have another name than their file, by that of the file.
     by_stem: HashMap<String, Vec<AgentId>>,
     /// Other words for plugins in slash commands, such as `sc`.
     aliases: BTreeSet<String>,
@@ -94,7 +94,7 @@ impl Agents {
             }
             let stem =
                 files[asset.file].name().strip_suffix(".md").filter(|_| asset.kind == AssetKind::Agent);
-            if let Some(stem) = stem {
+            if let Some(stem) = stem.filter(|stem| !asset.name.ends_with(stem)) {
                 put(&mut index.by_stem, stem);
             }
         }
@@ -272,9 +272,12 @@ impl Agents {
     /// the plugin's name before it is not meant: there the name is cut short.
     #[must_use]
     pub fn by_file(&self, from: &Asset, name: &str) -> Option<AgentId> {
+        // Nearly all agents are called as their files are.
+        if self.index.by_stem.is_empty() {
+            return None;
+        }
         let stem = name.rsplit(':').next().unwrap_or(name);
-        let is = |asset: &Asset| !asset.name.ends_with(stem) && asset.scope == from.scope;
-        self.index.by_stem.get(stem)?.iter().copied().find(|id| is(&self[*id]))
+        self.index.by_stem.get(stem)?.iter().copied().find(|id| self[*id].scope == from.scope)
     }
 
     /// Tells whether the plugin of `from` says that it needs that of `to`.

@@ -36,9 +36,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         one_ref::check(repository, flow, report);
         nightly::check(flow, report);
     }
+    let groups: Vec<_> = flows.iter().map(group_of).collect();
     for (index, flow) in flows.iter().enumerate() {
-        let Some((own, group)) = group_of(flow) else { continue };
-        caller(repository, flow, &group, report);
+        let Some((own, group)) = &groups[index] else { continue };
+        caller(repository, flow, group, report);
         // A plain name is one thing that several use.
         if !group.contains("${{") {
             continue;
@@ -52,7 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .enumerate()
             .filter(|(at, other)| {
                 *at != index
-                    && group_of(other).is_some_and(|(theirs, same)| {
+                    && groups[*at].as_ref().is_some_and(|(theirs, same)| {
                         same == group && (cancels(own) || cancels(theirs)) && (*at > index)
                     })
                     && meet(flow, other)

@@ -1,6 +1,8 @@
 //! Tools that install dependencies, and how these are cached.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::sync::LazyLock;
+
+use kapell_spec::hash::HashSet;
 
 use super::{super::script::Command, asks_what_it_is, plain_words};
 
@@ -291,7 +293,7 @@ pub const KEEP_NOTHING: &[&str] = &[
 #[must_use]
 pub fn installer(command: &Command) -> Option<&'static Installer> {
     // Most programs install nothing, and many rules ask of each command.
-    static PROGRAMS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+    static PROGRAMS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         let commands = INSTALLERS.iter().flat_map(|installer| installer.commands);
         commands.filter_map(|command| command.split(' ').next()).collect()
     });

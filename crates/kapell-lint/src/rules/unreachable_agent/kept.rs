@@ -132,8 +132,10 @@ fn keeper_at(lower: &str) -> Option<usize> {
     if reserved.is_some() || !lower.contains('/') {
         return reserved;
     }
+    static PART: LazyLock<Words> = LazyLock::new(|| Words::new(PART_OF));
     starter().or_else(|| {
-        PART_OF.iter().find_map(|words| {
+        let parts = if PART.is_in_lower(lower) { PART_OF } else { &[] };
+        parts.iter().find_map(|words| {
             let end = lower.find(words)? + words.len();
             let rest = lower[end..].trim_start();
             let rest = rest.strip_prefix("the ").unwrap_or(rest).trim_start_matches(['`', '*']);
