@@ -2,7 +2,7 @@
 
 mod empty; // an empty list for a failure
 pub(super) mod meant; // who says that it is so on purpose
-mod words; // what a name says of its answer
+pub(super) mod words; // what a name says of its answer
 
 use kapell_view::audit::{Confidence, Severity};
 

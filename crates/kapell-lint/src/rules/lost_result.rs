@@ -5,6 +5,7 @@ mod averaged; // failures that an average leaves out
 mod called; // asynchronous functions that are called and not awaited
 mod compared; // failures that are taken for successes
 mod each; // `forEach` with an async function
+mod every; // failures that are left out before all of the rest are asked
 mod filtered; // failures that are left out before a program decides by the rest
 mod hung; // items that a worker leaves unmarked
 mod invented; // answers that are made up
@@ -49,6 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         filtered::check(&methods, &repository.code, unit, report);
         hung::check(&methods, unit, report);
         unseen::check(repository, unit, report);
+        every::check(&methods, &repository.code, unit, report);
     }
     task::check(&methods, repository.code.iter(), report);
     answered::check(&methods, repository.code.iter(), report);

@@ -1,5 +1,6 @@
 //! Where an address leads to.
 
+use super::tools;
 use crate::code::{Id, Unit};
 
 /// How far an address is followed through names and what it is put together from.
@@ -8,9 +9,23 @@ const STEPS: u32 = 4;
 /// Tells whether an address is one of another machine: written out, put together from what is, or called so. What Node runs has no
 /// page whose addresses it could mean: there a plain `url` is one as well.
 ///
+/// So is one that a model gives to a tool: it knows of no page.
+///
 /// Source: <https://nodejs.org/api/globals.html#fetch>, undici's, which takes no relative address ("Failed to parse URL").
 pub(super) fn is_far(unit: &Unit, url: Id) -> bool {
-    leads(unit, url, STEPS) || is_called_url(unit, url) && runs_on_node(unit)
+    let named = || is_called_url(unit, url) && (runs_on_node(unit) || tools::is_in_tool(unit, url));
+    leads(unit, url, STEPS) || named() || is_checked_url(unit, url)
+}
+
+/// Tells whether a tool takes a value under a name only as an address: `target: z.string().url()`.
+///
+/// Source: the documentation of Zod, "URLs": `new URL()` has to take it, which takes no relative address.
+fn is_checked_url(unit: &Unit, url: Id) -> bool {
+    let name = unit.text(url);
+    let declares = |text: &str| {
+        ["z.string().url(", "z.url("].iter().any(|kind| text.contains(&format!("{name}: {kind}")))
+    };
+    unit.kind(url) == "identifier" && tools::given_to(unit, url).is_some_and(|tool| declares(unit.text(tool)))
 }
 
 /// Tells whether a value is a name for an address: `url`, `hook.url`.
@@ -39,8 +54,15 @@ const OF_NODE: &[&str] = &[
     "process.exit(",
 ];
 
+/// Packages that no page loads.
+const OF_SERVERS: &[&str] =
+    &["server-only", "express", "fastify", "bullmq", "next/server", "@hono/node-server", "ioredis", "pg"];
+
 fn runs_on_node(unit: &Unit) -> bool {
-    OF_NODE.iter().any(|part| unit.whole().contains(part))
+    let text = unit.whole();
+    let imports =
+        |name: &&str| ['"', '\''].iter().any(|quote| text.contains(&format!("{quote}{name}{quote}")));
+    OF_NODE.iter().any(|part| text.contains(part)) || OF_SERVERS.iter().any(imports)
 }
 
 fn leads(unit: &Unit, url: Id, steps: u32) -> bool {

@@ -18,6 +18,17 @@ pub(super) fn any_in_tool(unit: &Unit, calls: &[Id]) -> bool {
     calls.iter().any(|&call| is_tool(call)) || unit.calls().any(|call| calls_one(call) && is_tool(call))
 }
 
+/// Tells whether something stands in a function that is a tool.
+pub(super) fn is_in_tool(unit: &Unit, at: Id) -> bool {
+    any_in_tool(unit, &[at])
+}
+
+/// Returns the call that makes a tool of the function around a node.
+pub(super) fn given_to(unit: &Unit, at: Id) -> Option<Id> {
+    let mut around = unit.syntax.around(at).filter(|&id| unit.kind(id) == "call_expression");
+    around.find(|&id| is_of_tools(unit.callee_name(id)))
+}
+
 /// Tells whether a function around a call is a tool: by what decorates it, `@tool`; by what it is handed to, `tool({ execute })`;
 /// or by a table of tools that names it, `TOOLS = {"search": search}`.
 fn is_tool(unit: &Unit, function: Id, within: Id, tables: &[&str]) -> bool {

@@ -87,6 +87,11 @@ fn means(words: &[String], judged: bool) -> Option<bool> {
     }
 }
 
+/// Tells whether a yes under a name of what was checked lets something through: `approved`, `allPassed`.
+pub(in crate::rules) fn lets_pass(name: &str) -> bool {
+    means(&words(name), true) == Some(true)
+}
+
 /// Tells whether a function of that name lets something through by such an answer.
 pub(super) fn is_yes(name: &str, answer: bool) -> bool {
     let words = words(name);

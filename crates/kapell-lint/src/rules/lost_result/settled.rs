@@ -182,6 +182,15 @@ pub(super) fn sees_to_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bo
     !FUNCTIONS.contains(&unit.kind(body)) || called.any(|function| handles(unit, function))
 }
 
+/// Tells whether what runs for each item is seen to catch its failures itself.
+pub(super) fn looks_after_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
+    let catches = |unit: &Unit, id: Id| {
+        unit.syntax.below(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
+    };
+    let function = outermost(unit, body).and_then(|call| named(methods, unit, call));
+    catches(unit, body) || function.is_some_and(|(other, function)| catches(other, function))
+}
+
 /// What runs another call as it is.
 const RUNNERS: &[&str] = &["create_task", "ensure_future", "wait_for", "shield"];
 

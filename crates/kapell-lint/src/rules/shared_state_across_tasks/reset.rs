@@ -8,9 +8,12 @@
 
 use kapell_view::audit::Confidence;
 
-use super::{declared_outside, is_same, left, of_call, own_nodes, service, setter, waits, with_below};
+use super::{
+    at_once, declared_outside, is_same, left, of_call, own_nodes, service, setter, waits, with_below,
+};
 use crate::{
     code::{Id, Language, Unit, imports::Part},
+    files::FileId,
     repository::Repository,
     rule::Report,
 };
@@ -74,9 +77,8 @@ fn kept<'a>(
         if let Some((left, right)) = set(reset) {
             let mut before = own.iter().copied().filter(|&id| id < wait).filter_map(set);
             let before = before.rfind(|&(other, value)| is_same(unit, left, other) && given(value));
-            let constant = matches!(unit.kind(right), "none" | "null" | "undefined");
             if let Some((first, _)) =
-                before.filter(|_| constant && is_of_module(repository, unit, function, left))
+                before.filter(|_| is_nothing(unit, right) && is_of_module(repository, unit, function, left))
             {
                 return Some(Kept { name: unit.text(first), set: unit.syntax[first].parent, reset });
             }
@@ -112,7 +114,8 @@ fn is_of_module(repository: &Repository, unit: &Unit, function: Id, variable: Id
     !name.contains('.') && read(text, name, 1) && !tells_apart(text)
 }
 
-/// Finds a variable of a module that one function sets and another one takes back: `setSession(given)`, `clearSession()`.
+/// Finds a variable of a module that a function sets and another one takes back, or the same with nothing:
+/// `setSession(given)` and `clearSession()` or `setSession(null)`.
 fn by_setters<'a>(
     repository: &Repository,
     unit: &'a Unit,
@@ -121,23 +124,24 @@ fn by_setters<'a>(
     wait: Id,
     given: &dyn Fn(Id) -> bool,
 ) -> Option<Kept<'a>> {
-    let called =
-        |id: Id| matches!(unit.kind(id), "call" | "call_expression").then(|| unit.callee(id)).flatten();
-    let clears = ["clear", "reset", "unset"];
-    let plain = |id: &Id| unit.kind(*id) == "identifier";
-    let name = called(reset).filter(plain).map(|callee| unit.text(callee))?;
-    let lower = name.to_ascii_lowercase();
-    if !clears.iter().any(|verb| lower.starts_with(verb)) || !unit.args(reset).is_empty() {
-        return None;
-    }
+    let called = |id: Id| {
+        let callee = matches!(unit.kind(id), "call" | "call_expression").then(|| unit.callee(id)).flatten();
+        callee.map(|callee| unit.text(callee))
+    };
+    let (callee, last) = (called(reset)?, unit.callee_name(reset).to_ascii_lowercase());
+    let empties = match *unit.args(reset) {
+        [] => CLEARS.iter().any(|verb| last.starts_with(verb)).then_some(false)?,
+        [only] => is_nothing(unit, only.value).then_some(true)?,
+        _ => return None,
+    };
     let set = own.iter().copied().filter(|&id| id < wait).find(|&id| {
-        let sets = called(id).filter(plain).is_some_and(|callee| unit.text(callee).starts_with("set"));
-        sets && matches!(*unit.args(id), [only] if given(only.value))
+        let sets = if empties { called(id) == Some(callee) } else { unit.callee_name(id).starts_with("set") };
+        sets && called(id).is_some() && matches!(*unit.args(id), [only] if given(only.value))
     })?;
-    let (file, setter) = setter::target(unit, set)?;
-    let (other, clearer) = of_import(unit, name)?;
+    let (file, setter) = home(unit, set)?;
+    let (other, clearer) = home(unit, reset)?;
     let kept_in = &repository.files[file];
-    if other != file || tells_apart(&kept_in.text) {
+    if other != file || tells_apart(&kept_in.text) || empties && !serves(repository) {
         return None;
     }
     let home = Unit::read(file, Language::of(&kept_in.path)?, &kept_in.text)?;
@@ -147,15 +151,30 @@ fn by_setters<'a>(
         matches!(home.kind(id), "assignment" | "assignment_expression")
             && home.syntax.child(id, "left").is_some_and(|left| home.text(left) == kept)
     });
-    taken.then(|| Kept { name: unit.callee(set).map_or("", |callee| unit.text(callee)), set, reset })
+    let told = taken && !left::is_shown(kept);
+    told.then(|| Kept { name: unit.callee(set).map_or("", |callee| unit.text(callee)), set, reset })
 }
 
-/// Returns the file that a function is imported from, and what it is called there.
-fn of_import<'a>(unit: &'a Unit, name: &str) -> Option<(crate::files::FileId, &'a str)> {
-    match unit.origin(name)?.target.as_ref()? {
-        (file, Part::Named(own)) => Some((*file, &**own)),
-        _ => None,
-    }
+/// How names of functions begin that take something back.
+const CLEARS: &[&str] = &["clear", "reset", "unset"];
+
+/// Tells whether a value is none: what is set to it is taken back.
+fn is_nothing(unit: &Unit, value: Id) -> bool {
+    matches!(unit.kind(value), "none" | "null" | "undefined")
+}
+
+/// Returns the file of the function that a call calls by a name, and what it is called there.
+fn home(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
+    let own = || {
+        let name = unit.text(unit.callee(call)?);
+        unit.function(name).map(|_| (unit.file, name))
+    };
+    setter::defined(unit, call).or_else(own)
+}
+
+/// Tells whether something of the code runs many times at once.
+fn serves(repository: &Repository) -> bool {
+    repository.code.iter().any(|unit| !at_once::all(unit).is_empty())
 }
 
 /// Tells whether a function is the one that a program runs, and ends with.

@@ -60,10 +60,13 @@ pub(super) fn tell(repository: &Repository, unit: &Unit, at: AtOnce, report: &mu
 
 /// Returns the file of the repository and the name there of a function that is called for setting something.
 pub(super) fn target(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
+    let sets = unit.callee_name(call).to_ascii_lowercase().starts_with("set");
+    defined(unit, call).filter(|_| sets)
+}
+
+/// Returns the file of the repository and the name there of a function that another file gives.
+pub(super) fn defined(unit: &Unit, call: Id) -> Option<(FileId, &str)> {
     let name = unit.callee_name(call);
-    if !name.to_ascii_lowercase().starts_with("set") {
-        return None;
-    }
     let callee = unit.callee(call)?;
     let root = unit.syntax.child(callee, "object").unwrap_or(callee);
     match unit.origin(unit.text(root))?.target.as_ref()? {
