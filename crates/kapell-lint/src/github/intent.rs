@@ -1,5 +1,5 @@
 //! The comments at a place of a workflow, for rules that ask elsewhere than where they report, or decide more by it than whether
-//! a finding is a note. All others leave that to the model of intent, [`crate::intent`].
+//! a finding is a note. All others leave that to the model of intent, `crate::intent`.
 
 use kapell_spec::finding::Span;
 
