@@ -276,11 +276,14 @@ fn by_words(name: &str) -> Option<Work> {
 /// Tells whether the name of a script says that it changes the outside.
 fn mutation_in_name(name: &str) -> Option<Kind> {
     let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    let first = parts(&file).next()?;
+    let mut all = parts(&file);
+    let first = all.next()?;
+    // What is written about a release is none.
+    let about = |part: &str| matches!(part, "note" | "notes" | "changelog");
     match first {
         "deploy" | "promote" => Some(Kind::Deploy),
         "publish" => Some(Kind::Publish),
-        "release" => Some(Kind::Release),
+        "release" if !all.next().is_some_and(about) => Some(Kind::Release),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
-//! Two workflows deliver to one place: the later one takes away what the other brought, or fails.
+//! Two workflows, or two cells of a matrix, deliver to one place: the later one takes away what the other brought, or fails.
 
 mod branch; // of pages
+mod cells; // of one matrix, that push one tag
 mod forced; // pushes that take the place of what came meanwhile
 mod images; // of several environments
 mod resets; // what another workflow takes away
@@ -20,7 +21,7 @@ use crate::{
 /// See `docs/rules/deliveries-clash.md`.
 pub(super) static RULE: Rule = Rule {
     name: "deliveries-clash",
-    summary: "two workflows deliver to one place, and the later takes the other's away or fails",
+    summary: "two workflows or cells deliver to one place, and the later takes the other's away or fails",
     group: Group::Safety,
     anti_pattern: Some(AntiPattern::SharedState),
     focus: Focus::Conflicts,
@@ -39,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     packages(repository, report);
     resets::check(repository, report);
     images::check(repository, report);
+    cells::check(repository, report);
 }
 
 /// A folder that is made the same as another one.

@@ -96,7 +96,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if is_copy(&done.text) && super::repair_gated_on_success::rents(flow, at) {
                 continue;
             }
-            if is_copy(&done.text) && returns::by_script(repository, flow, at) {
+            if is_copy(&done.text)
+                && (returns::by_script(repository, flow, at) || returns::by_itself(flow, at))
+            {
                 continue;
             }
             if is_trial(flow, at) || done.text.starts_with("nomad") && reverts(repository) {

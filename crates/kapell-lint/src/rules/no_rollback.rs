@@ -90,7 +90,21 @@ fn cleans(flow: &Flow, at: usize) -> bool {
         (other == at || flow.closures[other].contains(&at))
             && job.steps.iter().any(|step| undoes(step, whole))
     });
-    draft || later || made_public_later(flow, at)
+    draft || later || made_public_later(flow, at) || adds_to_draft(flow, at)
+}
+
+/// Tells whether a job only adds files to a release that one before it has made as a draft: nobody sees half of it.
+fn adds_to_draft(flow: &Flow, at: usize) -> bool {
+    let drafts = |command: &Command| {
+        let draft = |word: &String| matches!(word.as_str(), "--draft" | "-d" | "--draft=true");
+        command.begins("gh release create") && command.words.iter().any(draft)
+    };
+    let adds = flow.facts[at].iter().flat_map(|facts| &facts.works).all(|done| match done.work.kind {
+        Kind::Release => done.text.starts_with("gh release upload"),
+        kind => kind != Kind::Tag,
+    });
+    let made = |up: &usize| flow.facts[*up].iter().any(|facts| facts.commands.iter().any(drafts));
+    adds && flow.closures[at].iter().any(made)
 }
 
 /// Tells whether a job behind this one makes a draft public: until then nobody sees half of it.

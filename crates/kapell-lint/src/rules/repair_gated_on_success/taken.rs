@@ -178,22 +178,13 @@ fn is_of_one(lasting: Lasting, made: &[&StepFacts], taken: &[&StepFacts]) -> boo
 
 /// Returns what a command for a cluster is about: its words without the verbs, the flags and the namespace that these name.
 fn names(command: &Command) -> Vec<String> {
-    const VERBS: &[&str] = &[
-        "create",
-        "delete",
-        "install",
-        "upgrade",
-        "uninstall",
-        "namespace",
-        "ns",
-        "app",
-        "project",
-        "new-project",
-    ];
+    const VERBS: &[&str] =
+        &["create", "delete", "install", "upgrade", "uninstall", "namespace", "ns", "project", "new-project"];
     let words = command.inner();
     let of_flag =
         |at: usize| matches!(words[at - 1].as_str(), "-n" | "--namespace" | "--kube-context" | "--context");
-    let plain = (1..words.len())
+    // The first one is a verb, or what the verb is about: `argocd app create`.
+    let plain = (2..words.len())
         .filter(|&at| !words[at].starts_with('-') && !VERBS.contains(&words[at].as_str()) && !of_flag(at));
     let found: Vec<String> = plain.map(|at| words[at].clone()).collect();
     // Files of states and nodes are the same for all that is done with them.

@@ -29,22 +29,38 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
     });
     let Some(back) = back else { return };
     let Some(deployed) = steps[..back].iter().rposition(|(_, facts)| deploys(facts)) else { return };
-    let mut checks = steps[deployed + 1..back].iter().filter(|(step, facts)| looks(step, facts)).peekable();
-    let Some(&&(first, _)) = checks.peek() else { return };
     let lets_pass = |step: &Step| step.continue_on_error.as_ref().is_some_and(|text| text.is("true"));
-    if !checks.all(|(step, _)| lets_pass(step)) {
+    let unread =
+        |step: &Step| step.id.as_ref().is_none_or(|id| !flow.text.contains(&format!("steps.{}", id.text)));
+    let deployment = steps[deployed].0;
+    if lets_pass(deployment) && unread(deployment) {
+        if steps[deployed + 1..back].iter().all(|(step, _)| lets_pass(step) && unread(step)) {
+            let what = "the deployment before it lets its own pass: nothing goes back";
+            tell(flow, steps[back].0, (deployment, what), report);
+        }
         return;
     }
-    let condition = steps[back].0.condition.as_ref().map_or(steps[back].0.span, |own| own.span);
+    let mut checks = steps[deployed + 1..back].iter().filter(|(step, facts)| looks(step, facts)).peekable();
+    let Some(&&(first, _)) = checks.peek() else { return };
+    if checks.all(|(step, _)| lets_pass(step)) {
+        let what = "the check before it lets its own pass: nothing goes back";
+        tell(flow, steps[back].0, (first, what), report);
+    }
+}
+
+/// Tells of a way back that never begins, and of the step whose failure it waits for.
+///
+/// Source: GitHub, "Contexts reference", `steps.<step_id>.conclusion`: of a step with `continue-on-error` that fails it is
+/// `success`.
+fn tell(flow: &Flow, back: &Step, (first, what): (&Step, &str), report: &mut Report<'_>) {
     report
         .add(
             flow.file,
-            condition,
-            "this goes back after a failure, and the check before it lets its own pass: nothing goes back"
-                .to_owned(),
+            back.condition.as_ref().map_or(back.span, |own| own.span),
+            format!("this goes back after a failure, and {what}"),
         )
         .confidence(Confidence::Medium)
         .also(flow.file, first.name_span(), "`continue-on-error` makes it a success")
-        .hint("drop `continue-on-error`, or ask for the outcome of the check")
+        .hint("drop `continue-on-error`, or ask for the outcome of that step")
         .done();
 }

@@ -16,6 +16,7 @@ struct Made {
     file: FileId,
     span: Span,
     name: String,
+    /// Where one is named; a variable is kept as it is written, and is no namespace that an object names.
     namespace: Option<String>,
     keys: Vec<String>,
 }
@@ -108,7 +109,7 @@ fn of_command(command: &Command) -> Option<(String, Option<String>, Vec<String>)
         behind.or_else(|| words.iter().find_map(|word| word.strip_prefix(long)?.strip_prefix('=')))
     };
     let namespace = apart("-n", "--namespace");
-    if words[0] != "kubectl" || namespace.is_some_and(|name| name.contains('$')) {
+    if words[0] != "kubectl" {
         return None;
     }
     let given = words.iter().filter_map(|word| {

@@ -131,9 +131,12 @@ fn of_one_caller(
     let for_changes = caller.model.events.iter().any(|event| event.name.text.starts_with("pull_request"));
     let for_merged =
         caller.starts("push") && caller.model.jobs[at].condition.is_none() && in_tests(flow, span);
-    let spare = SPARE.iter().any(|word| name.contains(word));
+    let needed = is_needed(flow, reader, name);
+    // A registry that trusts the workflow itself takes no token; what is signed needs the same right.
+    let trusted = flow.text.contains("id-token") && !flow.text.contains("--provenance");
+    let spare = SPARE.iter().any(|word| name.contains(word)) && (!needed || trusted);
     // Who hands over others may have chosen.
-    let chosen = caller.model.jobs[at].keys.get("secrets").is_some() && !is_needed(flow, reader, name);
+    let chosen = caller.model.jobs[at].keys.get("secrets").is_some() && !needed;
     if for_changes && !for_merged || spare || chosen {
         return;
     }
