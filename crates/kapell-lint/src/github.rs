@@ -12,7 +12,7 @@ pub mod groups; // which runs share a group
 
 pub mod globs; // patterns of names
 
-pub mod intent; // what people say about a place
+pub mod comments; // what people say about a place
 
 pub mod facts; // what steps do
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use kapell_spec::{finding::Span, github::Job};
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Github, intent, world::World};
+use super::{Flow, Github, comments, world::World};
 
 /// Recorded durations of jobs, in the shape of `gh run view --json workflowName,jobs`: one run or a list of runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -229,7 +229,7 @@ fn said(flow: &Flow, job: &Job) -> Option<u32> {
         return None;
     }
     let head = Span { start: job.id.span.start, ..job.span };
-    minutes(&intent::comments(flow, head, 2)).map(|minutes| minutes * 60)
+    minutes(&comments::at(flow, head, 2)).map(|minutes| minutes * 60)
 }
 
 /// The longest that a job of a hosted runner may take, in minutes.

@@ -5,7 +5,7 @@ mod by_script; // of the repository
 use kapell_spec::github::Condition;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, aggregate, intent};
+use crate::github::{Flow, aggregate, comments};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, listed},
@@ -74,7 +74,7 @@ fn compares(flow: &Flow, at: usize) -> bool {
 /// Tells whether a comment on a job says that merging waits for it.
 fn asked_for(flow: &Flow, at: usize) -> bool {
     let words = ["branch protection", "branch rule", "ruleset", "required check", "required status"];
-    intent::explains(flow, flow.model.jobs[at].id.span, 1, &words).is_some()
+    comments::explains(flow, flow.model.jobs[at].id.span, 1, &words).is_some()
 }
 
 /// Tells whether a job says by its name or a comment that nothing is merged without it.
@@ -271,7 +271,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             } else {
                 continue;
             };
-            match intent::explains(
+            match comments::explains(
                 flow,
                 job.id.span,
                 1,

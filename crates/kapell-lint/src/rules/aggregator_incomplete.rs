@@ -198,7 +198,7 @@ fn cancelled_passes(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .severity(Severity::Medium)
         .confidence(Confidence::Medium)
         .hint("ask for `cancelled` too: `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`");
-    match crate::github::intent::explains(flow, place, 2, &["cancel", "timeout", "time-out"]) {
+    match crate::github::comments::explains(flow, place, 2, &["cancel", "timeout", "time-out"]) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
@@ -256,7 +256,7 @@ fn left_out(
         draft = draft.also(flow.file, flow.job_span(other), "may fail unseen");
     }
     let key = job.keys.get("needs").map_or(job.id.span, |key| key.span);
-    match crate::github::intent::explains(
+    match crate::github::comments::explains(
         flow,
         key,
         job.needs.len() + 2,

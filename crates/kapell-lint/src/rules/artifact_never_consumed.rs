@@ -1,6 +1,6 @@
 //! A short-lived artifact is uploaded that nobody downloads.
 
-use crate::github::{Flow, Github, StepFacts, carry, globs, intent, script::Command, tools::Kind};
+use crate::github::{Flow, Github, StepFacts, carry, comments, globs, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -66,7 +66,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     let name = upload.names.join(", ").to_ascii_lowercase();
                     if taken
                         || !for_machines(step) && FOR_PEOPLE.iter().any(|word| name.contains(word))
-                        || intent::explains(flow, step.span, 8, &["inspect", "debug", "manual"]).is_some()
+                        || comments::explains(flow, step.span, 8, &["inspect", "debug", "manual"]).is_some()
                     {
                         continue;
                     }

@@ -5,9 +5,8 @@ mod systems; // one key for what is built on several systems
 
 use super::cache_after_install::restored;
 use crate::github::{
-    Flow, StepFacts,
+    Flow, StepFacts, comments,
     facts::Done,
-    intent,
     tools::{self, Installer, Kind},
 };
 use crate::{
@@ -90,7 +89,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     )
                     .severity(if skips { Severity::High } else { Severity::Medium })
                     .hint(format!("add `${{{{ hashFiles('**/{}') }}}}` to the key", installer.locks[0]));
-                match intent::explains(
+                match comments::explains(
                     flow,
                     step.span,
                     8,

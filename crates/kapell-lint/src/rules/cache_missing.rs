@@ -5,7 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::cache_after_install::restored;
 use crate::github::{
-    Flow, Github, StepFacts, carry, intent,
+    Flow, Github, StepFacts, carry, comments,
     tools::{self, Installer, Kind},
 };
 use crate::{
@@ -253,6 +253,6 @@ fn explained(flow: &Flow, at: usize) -> bool {
             .iter()
             .any(|word| said.contains(word))
     };
-    intent::explains(flow, job.span, usize::MAX, &["cache", "caching"]).is_some()
+    comments::explains(flow, job.span, usize::MAX, &["cache", "caching"]).is_some()
         || comments.any(|said| denies(&said))
 }

@@ -4,10 +4,9 @@ use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow,
+    Flow, comments,
     conditions::Run,
     facts::Done,
-    intent,
     tools::{self, Kind},
     world::World,
 };
@@ -83,7 +82,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (job, (step, _)) in rest {
             draft = draft.also(flow.file, step.name_span(), format!("so does `{}`", job.id.text));
         }
-        match intent::explains(
+        match comments::explains(
             flow,
             step.span,
             3,

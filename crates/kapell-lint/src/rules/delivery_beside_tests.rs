@@ -8,7 +8,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use self::staged::Staged;
 use crate::github::{
-    Flow, Github, StepFacts, carry, intent,
+    Flow, Github, StepFacts, carry, comments,
     script::Then,
     tools::{self, Kind},
     world::World,
@@ -139,7 +139,7 @@ fn promised(
         };
         github.deep(flow, at).iter().any(does)
     };
-    let says = |other: usize| intent::explains(flow, flow.job_span(other), 1, PROMISES).is_some();
+    let says = |other: usize| comments::explains(flow, flow.job_span(other), 1, PROMISES).is_some();
     let beside = flow.jobs().find(|&(other, job)| {
         !tested(other)
             && !flow.closures[other].contains(&at)

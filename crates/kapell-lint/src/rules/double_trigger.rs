@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::github::{Flow, cost, intent, world::World};
+use crate::github::{Flow, comments, cost, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -64,7 +64,7 @@ impl<'a> Twice<'a> {
         let once: u32 = cost::durations(github, flow, timings).iter().sum();
         let file = &repository.files[flow.file];
         let line = file.line(push.name.span.start);
-        let said = intent::explains(flow, push.name.span, 3, &["fork", "branch", "both", "twice"]);
+        let said = comments::explains(flow, push.name.span, 3, &["fork", "branch", "both", "twice"]);
         Some(Self {
             flow,
             push: push.name.span,

@@ -3,7 +3,7 @@
 mod covered; // parts of the tests, and then all of them
 
 use crate::github::{
-    Flow, Github, StepFacts, cost, intent,
+    Flow, Github, StepFacts, comments, cost,
     script::{Command, Then, commands},
     tools::{self, Kind},
 };
@@ -86,7 +86,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         facts.seconds(),
                     ))
                     .hint("drop one of the two, or tell them apart with conditions");
-                match intent::explains(
+                match comments::explains(
                     flow,
                     step.span,
                     6,

@@ -9,7 +9,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions::Run, intent};
+use crate::github::{Flow, comments, conditions::Run};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -76,7 +76,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     )
                     .severity(if run.is_some() { Severity::High } else { Severity::Medium })
                     .hint("ask for the event in a condition, or say what stands in its place: `A || B`");
-                match intent::explains(flow, step.span, 3, &["empty", "only on", "pull request"]) {
+                match comments::explains(flow, step.span, 3, &["empty", "only on", "pull request"]) {
                     Some(comment) => draft.explained(comment).done(),
                     None => draft.done(),
                 }

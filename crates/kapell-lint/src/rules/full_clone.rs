@@ -3,7 +3,7 @@
 use kapell_spec::github::{Step, Uses};
 
 use crate::github::{
-    Flow, Github, StepFacts, intent,
+    Flow, Github, StepFacts, comments,
     script::{self, Command},
     tools::{self, Kind},
 };
@@ -129,7 +129,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 } else {
                     draft
                 };
-                match intent::explains(
+                match comments::explains(
                     flow,
                     step.span,
                     6,

@@ -14,9 +14,8 @@ use std::sync::LazyLock;
 
 use super::masked_failure::SOFT;
 use crate::github::{
-    Flow, StepFacts, aggregate, carry, conditions,
+    Flow, StepFacts, aggregate, carry, comments, conditions,
     conditions::Run,
-    intent,
     lenience::{Lenience, lenience, passes_for},
     tools::Kind,
 };
@@ -123,7 +122,7 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .also(flow.file, gate.span, "its failure stops nothing")
         .also(flow.file, delivery, "delivered here")
         .hint(format!("ask for it: `needs.{}.result == 'success'`", gate.text));
-    match intent::explains(
+    match comments::explains(
         flow,
         condition.span,
         2,
@@ -385,7 +384,7 @@ fn tell(flow: &Flow, soft: &Text, draft: Draft<'_>) {
         "known",
         "for now",
     ];
-    match intent::explains(flow, soft.span, 1, MEANT) {
+    match comments::explains(flow, soft.span, 1, MEANT) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

@@ -31,7 +31,7 @@ use kapell_view::audit::{Confidence, Severity};
 pub(super) use self::scanners::SOFT;
 use self::words::{ASIDE, LENIENT, LENIENT_AS_A_WHOLE, MATTERS, is_lenient};
 use crate::github::{
-    Flow, StepFacts, intent,
+    Flow, StepFacts, comments,
     lenience::{Lenience, lenience},
     script::Command,
     tools::{self, Kind},
@@ -118,7 +118,7 @@ fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
         .iter()
         .find(|word| header.contains(**word))
         .map(|word| format!("the header says `{word}`"));
-    let script = intent::comments(flow, step.span, lines) + &comments_of(step.script());
+    let script = comments::at(flow, step.span, lines) + &comments_of(step.script());
     let in_comment = lenient(&script).then_some(script);
     in_name.or(in_comment).or(in_header)
 }

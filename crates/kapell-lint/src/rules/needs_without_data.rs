@@ -5,7 +5,7 @@ use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow, StepFacts, carry, conditions, cost, edit, facts::Artifact, globs, intent, own_scripts,
+    Flow, StepFacts, carry, comments, conditions, cost, edit, facts::Artifact, globs, own_scripts,
     script::Command, tools::Kind,
 };
 use crate::{
@@ -292,9 +292,9 @@ fn waits<'a>(
     }
     let key = job.keys.get("needs").map_or(name.span, |key| key.span);
     let explained = on_its_line(flow, key)
-        .or_else(|| intent::explains(flow, key, 1, REASONS))
-        .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
-        .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
+        .or_else(|| comments::explains(flow, key, 1, REASONS))
+        .or_else(|| comments::explains(flow, job.id.span, 1, REASONS))
+        .or_else(|| comments::explains(flow, flow.job_span(need), 1, GATES))
         .or_else(|| inside(flow, job));
     let long = paths.durations[need] >= if looks { LONG } else { 90 };
     // Somebody waits for what a pull request or a branch starts, and hardly for a release.

@@ -10,7 +10,7 @@ use kapell_spec::{
 use crate::{
     files::FileId,
     github::{
-        Flow, StepFacts, carry, intent, own_scripts,
+        Flow, StepFacts, carry, comments, own_scripts,
         script::{Command, commands},
         spelling::spelled,
         tools::Kind,
@@ -293,7 +293,7 @@ fn tell(flow: &Flow, (at, step): (usize, &Step), target: usize, blind: bool, rep
         .confidence(Confidence::Medium)
         .hint(format!("write `needs: {}` instead", target.id.text))
         .also(flow.file, target.id.span, "the job that it waits for");
-    match intent::explains(
+    match comments::explains(
         flow,
         step.span,
         6,

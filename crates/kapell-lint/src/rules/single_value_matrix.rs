@@ -6,7 +6,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, intent};
+use crate::github::{Flow, comments};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -91,7 +91,7 @@ fn sister(flow: &Flow, at: usize, axis: &Axis) -> Option<String> {
 fn inclusions_off(flow: &Flow, matrix: &Matrix) -> Option<String> {
     let only = matrix.include.first()?;
     if let Some(comment) =
-        intent::explains(flow, only.span, flow.text[only.span.range()].lines().count() + 1, REASONS)
+        comments::explains(flow, only.span, flow.text[only.span.range()].lines().count() + 1, REASONS)
     {
         return Some(comment);
     }
@@ -139,7 +139,7 @@ const REASONS: &[&str] = &[
 fn grows(flow: &Flow, axis: &Axis) -> Option<String> {
     let text = flow.text.get(axis.span.range()).unwrap_or_default();
     let lines = text.lines().count() + 1;
-    if let Some(comment) = intent::explains(flow, axis.name.span, lines, REASONS) {
+    if let Some(comment) = comments::explains(flow, axis.name.span, lines, REASONS) {
         return Some(comment);
     }
     // `# - windows-latest` below the value, or `[ubuntu-latest] # , macos-latest]`.

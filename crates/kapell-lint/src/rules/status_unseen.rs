@@ -7,7 +7,7 @@ use kapell_spec::{
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow, StepFacts, intent,
+    Flow, StepFacts, comments,
     own_scripts::{self, OwnScript},
     script::{Command, Then},
     tools::Kind,
@@ -106,7 +106,7 @@ fn in_script(flow: &Flow, step: &Step, facts: &StepFacts, report: &mut Report<'_
         .add(flow.file, span, format!("the failure of `{what}` ends the script, so here `$?` is always 0"))
         .severity(if matters { Severity::Medium } else { Severity::Low })
         .hint(HINT);
-    match intent::explains(flow, step.span, 3, &["set -e", "errexit"]) {
+    match comments::explains(flow, step.span, 3, &["set -e", "errexit"]) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

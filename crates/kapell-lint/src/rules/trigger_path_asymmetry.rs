@@ -3,7 +3,7 @@
 mod built; // what is copied into an image
 mod stand_in; // a job that says yes for another one that is left out by its paths
 
-use crate::github::{Flow, carry, intent, tools::Kind};
+use crate::github::{Flow, carry, comments, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -122,7 +122,7 @@ fn beside(repository: &Repository, flow: &Flow, report: &mut Report<'_>) {
             .severity(Severity::High)
             .also(other.file, missing.span, "watched here")
             .hint(format!("add `{}` to the paths", missing.text));
-        match intent::explains(flow, own.span, 2, &["on purpose", "intentional", "not need", "by itself"]) {
+        match comments::explains(flow, own.span, 2, &["on purpose", "intentional", "not need", "by itself"]) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),
         }
@@ -209,7 +209,7 @@ fn about(flow: &Flow, filter: &Filter) -> bool {
 }
 
 fn end(flow: &Flow, span: kapell_spec::finding::Span, draft: crate::rule::Draft<'_>) {
-    match intent::explains(flow, span, 2, &["only", "push", "main", "always", "on purpose", "all of"]) {
+    match comments::explains(flow, span, 2, &["only", "push", "main", "always", "on purpose", "all of"]) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

@@ -9,7 +9,7 @@ mod programs; // what uses what
 mod targets; // platforms that are installed and not built for
 
 use self::programs::{IMAGES, RUNS_OTHERS, SELF_CONTAINED, SETUPS};
-use crate::github::{Flow, StepFacts, cost, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, comments, cost, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -144,7 +144,7 @@ fn unused(repository: &Repository, flow: &Flow, (at, index): (usize, usize)) -> 
         return None;
     }
     let uses = || step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
-    let said = intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"]);
+    let said = comments::explains(flow, step.span, 4, &["need", "for ", "require", "used"]);
     Some(Unused {
         action,
         span: step.name.as_ref().map_or_else(uses, |name| name.span),

@@ -11,7 +11,7 @@ use kapell_spec::github::{Event, Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow, Github, carry, conditions::Run, globs, intent, script::commands, tokens, tools::Kind,
+    Flow, Github, carry, comments, conditions::Run, globs, script::commands, tokens, tools::Kind,
 };
 use crate::{
     repository::{Depth, Repository},
@@ -355,7 +355,7 @@ fn silent_pull_request(github: &Github, flow: &Flow, at: usize, report: &mut Rep
             .add(flow.file, span, format!("a pull request opened with the default token starts no workflow, so `{}` never checks it", checked.name()))
             .also(checked.file, checked.model.event("pull_request").map_or(checked.job_span(0), |event| event.name.span), "not started by it")
             .hint("open it with the token of an app, or start the checks by `workflow_dispatch`");
-        match intent::explains(flow, step.span, 6, REASONS) {
+        match comments::explains(flow, step.span, 6, REASONS) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),
         }
@@ -399,7 +399,7 @@ fn silent_update(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_
         )
         .also(checked.file, checked.model.event("pull_request").map_or(checked.job_span(0), |event| event.name.span), "not started by it")
         .hint("push with the token of an app, or start the checks by `workflow_dispatch`");
-    match intent::explains(flow, step.span, 6, REASONS) {
+    match comments::explains(flow, step.span, 6, REASONS) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

@@ -3,7 +3,7 @@
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, facts::Done, intent, script::Command};
+use crate::github::{Flow, comments, facts::Done, script::Command};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -197,7 +197,7 @@ fn tell(flow: &Flow, found: &[Wrong<'_>], report: &mut Report<'_>) {
     for other in rest {
         draft = draft.also(flow.file, other.checkout.name_span(), "the same here");
     }
-    match intent::explains(flow, first.checkout.span, 3, REASONS) {
+    match comments::explains(flow, first.checkout.span, 3, REASONS) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

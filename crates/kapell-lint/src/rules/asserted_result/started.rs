@@ -7,7 +7,7 @@ use kapell_view::audit::Severity;
 
 use crate::{
     github::{
-        Flow, StepFacts, intent,
+        Flow, StepFacts, comments,
         script::{Command, Then},
     },
     rule::Report,
@@ -146,5 +146,5 @@ fn explained(flow: &Flow, step: &Step) -> Option<String> {
         "alarm",
         "circuit breaker",
     ];
-    intent::explains(flow, step.span, 12, &words)
+    comments::explains(flow, step.span, 12, &words)
 }

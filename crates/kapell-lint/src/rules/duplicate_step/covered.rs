@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 use super::{folder, short};
 use crate::{
     github::{
-        Flow, StepFacts, cost, intent,
+        Flow, StepFacts, comments, cost,
         script::{Command, Then},
         tools::Kind,
     },
@@ -89,7 +89,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
             .also(flow.file, steps[last].0.span, "another part")
             .spares(sooner)
             .hint("drop the parts, or run only what is left");
-        match intent::explains(
+        match comments::explains(
             flow,
             steps[first].0.span,
             4,

@@ -3,7 +3,7 @@
 use kapell_view::audit::Severity;
 
 use crate::{
-    github::{Flow, intent, tools::Kind},
+    github::{Flow, comments, tools::Kind},
     rule::Report,
 };
 
@@ -78,7 +78,7 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
             .severity(Severity::High)
             .also(flow.file, gate.name_span(), "its failure stops nothing")
             .hint("drop the status function: a step runs only after success by itself");
-        match intent::explains(flow, condition.span, 2, &["even if", "regardless", "anyway", "whatever"]) {
+        match comments::explains(flow, condition.span, 2, &["even if", "regardless", "anyway", "whatever"]) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),
         }

@@ -6,7 +6,7 @@ use kapell_view::audit::Severity;
 use super::words::{AHEAD, ASIDE, LENIENT, LENIENT_AS_A_WHOLE, is_lenient};
 use crate::{
     github::{
-        Flow, intent,
+        Flow, comments,
         lenience::{Lenience, lenience},
         tools::Kind,
     },
@@ -38,7 +38,7 @@ pub(super) fn check(flow: &Flow, at: usize, header: &str, report: &mut Report<'_
         return;
     }
     let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
-    let comment = intent::comments(flow, job.span, 3) + &intent::comments(flow, span, 1);
+    let comment = comments::at(flow, job.span, 3) + &comments::at(flow, span, 1);
     // A comment that lets one cell of the matrix fail says nothing of the others.
     let of_one = names_a_cell(flow, job, &comment);
     let said = is_lenient(&comment).then_some(comment);

@@ -4,7 +4,7 @@ use kapell_spec::github::{Job, Text};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::{Flow, carry, cost, intent, tools::Kind},
+    github::{Flow, carry, comments, cost, tools::Kind},
     repository::Repository,
     rule::Report,
 };
@@ -37,7 +37,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
         .confidence(Confidence::Medium)
         .saving(less)
         .hint("drop `max-parallel`, or say in a comment what they share");
-    let why = intent::comments(flow, most.span, 1);
+    let why = comments::at(flow, most.span, 1);
     match why.trim() {
         "" => draft.done(),
         why => draft.explained(why).done(),

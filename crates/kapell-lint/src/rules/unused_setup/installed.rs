@@ -4,7 +4,7 @@ use kapell_spec::github::Step;
 
 use super::{programs::SELF_CONTAINED, works_with};
 use crate::{
-    github::{Flow, StepFacts, intent, script::Command, tools::Kind},
+    github::{Flow, StepFacts, comments, script::Command, tools::Kind},
     repository::Repository,
     rule::Report,
 };
@@ -97,7 +97,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mu
             format!("`{}` installs `{program}`, and nothing behind that uses it", job.id.text),
         )
         .hint("drop the step, or use what it installs");
-    match intent::explains(flow, step.span, 4, &["need", "for ", "require", "used", "try", "test"]) {
+    match comments::explains(flow, step.span, 4, &["need", "for ", "require", "used", "try", "test"]) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

@@ -8,7 +8,8 @@ use kapell_view::audit::Severity;
 use super::{REASONS, is_default_token};
 use crate::{
     github::{
-        Flow, Github, StepFacts, carry, facts::Done, globs, intent, own_scripts, script::Command, tools::Kind,
+        Flow, Github, StepFacts, carry, comments, facts::Done, globs, own_scripts, script::Command,
+        tools::Kind,
     },
     repository::Repository,
     rule::{Report, names},
@@ -182,7 +183,7 @@ pub(super) fn check(
         let span = other.model.event("push").map_or(other.job_span(0), |event| event.name.span);
         draft = draft.also(other.file, span, "not started by it");
     }
-    match intent::explains(flow, step.span, 6, REASONS) {
+    match comments::explains(flow, step.span, 6, REASONS) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

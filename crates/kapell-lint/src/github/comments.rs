@@ -9,7 +9,7 @@ use crate::intent::MARK;
 /// Returns the comments at a place: the block right above its first line, those at the end of its lines up to
 /// `lines` of them, and those on lines of their own among these.
 #[must_use]
-pub fn comments(flow: &Flow, span: Span, lines: usize) -> String {
+pub fn at(flow: &Flow, span: Span, lines: usize) -> String {
     let text = &*flow.text;
     let start = text[..(span.start as usize).min(text.len())].rfind('\n').map_or(0, |at| at + 1);
     let end = text[start..].match_indices('\n').nth(lines).map_or(text.len(), |(at, _)| start + at);
@@ -45,7 +45,7 @@ pub fn comments(flow: &Flow, span: Span, lines: usize) -> String {
 /// Returns the comment at a place if it speaks of one of `words`.
 #[must_use]
 pub fn explains(flow: &Flow, span: Span, lines: usize, words: &[&str]) -> Option<String> {
-    let comment = comments(flow, span, lines);
+    let comment = at(flow, span, lines);
     let lower = comment.to_ascii_lowercase();
     words.iter().any(|word| lower.contains(word)).then(|| comment.trim().to_owned())
 }
