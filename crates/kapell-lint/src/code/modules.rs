@@ -337,12 +337,17 @@ fn last_of(stem: &str) -> &str {
     if matches!(name, "index" | "__init__") { folder.rsplit('/').next().unwrap_or(folder) } else { name }
 }
 
-/// Tells whether a text waits in a loop, for many, or for each who asks, and imports a file that is called like one of
-/// `names`: what it waits for may be in there.
+/// Tells whether a text waits in a loop, for many, for each who asks, or as a program, and imports a file that is called like one
+/// of `names`: what it waits for may be in there.
 #[must_use]
 pub fn waits_for_one_of(text: &str, names: &HashSet<&str>) -> bool {
     let many = ["for ", "for(", "gather(", "Promise.all", ".map("].iter().any(|word| text.contains(word));
-    let (waits, answers) = (text.contains("await "), answers(text));
+    // What is run by itself is the whole of a program.
+    if text.contains("asyncio.run(") && imports_from(text, names) {
+        return true;
+    }
+    let waits = ["await ", "Promise.all("].iter().any(|word| text.contains(word));
+    let answers = answers(text);
     // `answer(request).catch(fail)` goes on without waiting, and others ask meanwhile.
     let goes_on = || answers && [".catch(", ".then("].iter().any(|word| text.contains(word));
     (waits && (many || answers) || goes_on()) && imports_from(text, names)

@@ -10,7 +10,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 pub(super) use self::fans::{fanned, fans, gathers};
 use self::{
-    bounds::speaks_of_bound,
+    bounds::{is_taken, speaks_of_bound},
     fans::{Fan, each},
 };
 use crate::{
@@ -61,11 +61,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Tells whether what starts a fan, or what runs for its items, speaks of a bound. At the top of a file anything may.
 fn is_bounded(unit: &Unit, fan: &Fan) -> bool {
-    let around = unit.function_of(fan.at);
-    if around == Id::ROOT {
-        return true;
-    }
-    let mut within = vec![around, fan.body];
+    unit.function_of(fan.at) == Id::ROOT || guards::guarded_by(unit, &run_by(unit, fan), &speaks_of_bound)
+}
+
+/// Returns the function that starts a fan, what runs for its items, and the functions of the file that this calls.
+fn run_by(unit: &Unit, fan: &Fan) -> Vec<Id> {
+    let mut within = vec![unit.function_of(fan.at), fan.body];
     let mut next = 1;
     while let Some(&id) = within.get(next).filter(|_| within.len() < 12) {
         let called = unit.calls_in(id).filter_map(|call| unit.called(call));
@@ -73,7 +74,7 @@ fn is_bounded(unit: &Unit, fan: &Fan) -> bool {
         within.extend(new);
         next += 1;
     }
-    guards::guarded_by(unit, &within, &speaks_of_bound)
+    within
 }
 
 /// What makes something that bounds how many calls run at once.
@@ -173,8 +174,8 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
     // The place for a bound is next to the client, which is where what is called may have it.
     let bounds = Cell::new(false);
     let seen = |other: &Unit| {
-        let text = repository.files[other.file].lower();
-        bounds.set(bounds.get() || speaks_of_bound(text));
+        let speaks = || speaks_of_bound(repository.files[other.file].lower());
+        bounds.set(bounds.get() || speaks() || is_taken(repository, other, Id::ROOT));
     };
     let started = methods.started(unit, fan.body, 3, &seen);
     if let Some((at, agent)) = started.filter(|_| !bounds.get()) {
@@ -189,7 +190,8 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
     }
     let reached = methods.reached_through(unit, fan.body, &seen);
     let Some((reached, what)) = reached.filter(|_| !bounds.get()) else { return };
-    if decorated_bound(repository, unit, fan.body) {
+    let taken = || run_by(unit, fan).into_iter().any(|id| is_taken(repository, unit, id));
+    if decorated_bound(repository, unit, fan.body) || taken() {
         return;
     }
     let callee = unit.callee(reached).map_or("", |callee| unit.text(callee));
@@ -340,25 +342,15 @@ fn bounded(unit: &Unit, items: Id) -> bool {
     {
         return true;
     }
-    let Some(value) = unit.value(items) else { return false };
+    let Some(value) = unit.value(items).map(|value| untyped(unit, value)) else { return false };
     let text = unit.text(value);
     // What is spread into a list may be of any length.
     let spreads = unit.syntax.children(value).any(|part| {
         matches!(unit.kind(part), "spread_element" | "list_splat")
             && unit.syntax.children(part).nth(1).is_some_and(|inner| !bounded(unit, inner))
     });
-    let listed = !spreads
-        && matches!(
-            unit.kind(value),
-            "list"
-                | "tuple"
-                | "set"
-                | "array"
-                | "as_expression"
-                | "dictionary"
-                | "object"
-                | "satisfies_expression"
-        );
+    let listed =
+        !spreads && matches!(unit.kind(value), "list" | "tuple" | "set" | "array" | "dictionary" | "object");
     let grows = || {
         let name = unit.text(items);
         ["append(", "push(", "extend("].iter().any(|verb| unit.whole().contains(&format!("{name}.{verb}")))
@@ -406,8 +398,22 @@ fn object_of_literal(unit: &Unit, value: Id) -> bool {
     let given = unit.args(value).first().map(|arg| arg.value);
     [object, given].into_iter().flatten().any(|id| {
         unit.kind(id) == "identifier"
-            && unit
-                .value(id)
-                .is_some_and(|value| matches!(unit.kind(value), "dictionary" | "object" | "list" | "array"))
+            && unit.value(id).is_some_and(|value| {
+                matches!(unit.kind(untyped(unit, value)), "dictionary" | "object" | "list" | "array")
+            })
     })
+}
+
+/// Returns an expression without what is only said of its type: `{ a: 1 }` of `{ a: 1 } as const`.
+fn untyped(unit: &Unit, value: Id) -> Id {
+    let mut value = value;
+    while matches!(
+        unit.kind(value),
+        "as_expression" | "satisfies_expression" | "parenthesized_expression" | "non_null_expression"
+    ) {
+        let mut parts = unit.syntax.children(value).filter(|&id| unit.kind(id) != "(");
+        let Some(inner) = parts.next() else { break };
+        value = inner;
+    }
+    value
 }

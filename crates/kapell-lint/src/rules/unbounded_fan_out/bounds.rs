@@ -1,4 +1,9 @@
-//! Words of what bounds a fan-out, and such that only look like them.
+//! Words of what bounds a fan-out, and such that only look like them; and bounds that other files keep.
+
+use crate::{
+    code::{Id, Unit, unit::FUNCTIONS},
+    repository::Repository,
+};
 
 /// Words of what bounds a fan-out, which may be made far from it. A file that has one is taken to know what it does.
 const BOUNDS: &[&str] = &[
@@ -43,4 +48,22 @@ pub(super) fn speaks_of_bound(text: &str) -> bool {
         text.match_indices(word).any(|(at, _)| !others.iter().any(|other| text[..at].ends_with(other)))
     };
     BOUNDS.iter().any(|word| own(word)) || TAKES.iter().any(|word| text.contains(word))
+}
+
+/// Tells whether something within `within` runs under what another file bounds: `limit(async () => ...)` and
+/// `async with slots:`, where `limit` and `slots` come from a file that speaks of a bound.
+pub(super) fn is_taken(repository: &Repository, unit: &Unit, within: Id) -> bool {
+    let leads_to_bound = |id: Id| {
+        let name = unit.text(id).split(['.', '(']).next().unwrap_or_default();
+        let target = unit.origin(name).and_then(|origin| origin.target.as_ref());
+        target.is_some_and(|(file, _)| speaks_of_bound(repository.files[*file].lower()))
+    };
+    unit.syntax.below(within).any(|id| match unit.kind(id) {
+        "call" | "call_expression" => {
+            let runs = |value| FUNCTIONS.contains(&unit.kind(value));
+            unit.args(id).iter().any(|arg| runs(arg.value)) && unit.callee(id).is_some_and(leads_to_bound)
+        }
+        "with_item" => leads_to_bound(id),
+        _ => false,
+    })
 }
