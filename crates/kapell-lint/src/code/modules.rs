@@ -1,7 +1,10 @@
 //! Which file of the repository an import leads to, and what of it.
 
+mod items; // objects that a list holds
+
 use std::collections::{HashMap, HashSet};
 
+pub use self::items::OfEach;
 use super::{
     aliases::Alias,
     imports::{Origin, Part, Target},

@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);
         filtered::check(&methods, &repository.code, unit, report);
-        hung::check(&methods, unit, report);
+        hung::check(&methods, &repository.code, unit, report);
         unseen::check(repository, unit, report);
         every::check(&methods, &repository.code, unit, report);
     }

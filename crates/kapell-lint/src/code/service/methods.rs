@@ -7,7 +7,12 @@ use std::{
 
 use super::{Service, asked_over_http, of_call, of_words};
 use crate::{
-    code::{modules::Modules, programs, syntax::Id, unit::Unit},
+    code::{
+        modules::{Modules, OfEach},
+        programs,
+        syntax::Id,
+        unit::Unit,
+    },
     files::FileId,
 };
 
@@ -136,6 +141,12 @@ impl<'a> Methods<'a> {
     #[must_use]
     pub fn function(&self, unit: &Unit, named: Id) -> Option<(&'a Unit, Id)> {
         self.modules.function(unit, named)
+    }
+
+    /// Finds the method that a call names of each object of a list.
+    #[must_use]
+    pub fn of_each(&self, unit: &'a Unit, call: Id) -> Option<OfEach<'a>> {
+        self.modules.of_each(unit, call)
     }
 
     fn elsewhere(&self, unit: &Unit, call: Id, steps: u32, seen: &dyn Fn(&Unit)) -> Option<Service> {

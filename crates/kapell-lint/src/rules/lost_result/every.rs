@@ -170,7 +170,7 @@ fn reads(unit: &Unit, key: &str) -> bool {
 }
 
 /// Tells whether something is only told to people: handed to what logs, or asked for before that is done.
-fn is_logged(unit: &Unit, id: Id) -> bool {
+pub(super) fn is_logged(unit: &Unit, id: Id) -> bool {
     let function = unit.function_of(id);
     let mut around = unit.syntax.around(id).take_while(|&around| around != function);
     let logs = |call: Id| {

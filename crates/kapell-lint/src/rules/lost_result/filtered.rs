@@ -4,8 +4,9 @@
 //! Source: the documentation of Python, `asyncio.gather`: with `return_exceptions=True`, exceptions are treated as results.
 
 use super::{
+    every::is_logged,
     kept::{bound_name, later, picked},
-    settled::{is_counted, sees_to_itself, swallows},
+    settled::{is_counted, runs, sees_to_itself, swallows},
 };
 use crate::{
     code::{
@@ -20,8 +21,9 @@ use crate::{
 /// Calls by which a program ends.
 const ENDS: &[&str] = &["exit", "_exit", "SystemExit"];
 
-/// What code says that looks for what is not there.
-const COMPARES: &[&str] = &["not in ", " - ", "difference", "missing", "fail", "skipped", "incomplete", "!="];
+/// What code says that looks for what is not there, and parts of words for that.
+const COMPARES: &[&str] = &["not in ", " - ", "!="];
+const MISSED: &[&str] = &["difference", "missing", "fail", "skipped", "incomplete"];
 
 /// How far it is looked around a call for the name that takes its answer.
 const AROUND: usize = 6;
@@ -61,14 +63,17 @@ fn rest(unit: &Unit, call: Id) -> Option<Id> {
 fn sees_to_it(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
     let catches =
         |unit: &Unit, function: Id| unit.syntax.below(function).any(|id| unit.kind(id) == "except_clause");
-    let called = |unit: &Unit, call: Id| unit.called(call).filter(|&function| unit.is_async(function));
-    let own = unit.calls_in(body).chain([body]).filter_map(|call| called(unit, call));
-    let mut next = own.flat_map(|function| unit.calls_in(function));
-    sees_to_itself(methods, unit, body)
-        || next.any(|call| match unit.called(call) {
+    let leads_to_catch = |unit: &Unit, function: Id| {
+        unit.calls_in(function).any(|call| match unit.called(call) {
             Some(function) => catches(unit, function),
             None => methods.exported(unit, call).is_some_and(|(other, function)| catches(other, function)),
         })
+    };
+    let called = |call: Id| unit.called(call).filter(|&function| unit.is_async(function));
+    let mut own = unit.calls_in(body).chain([body]).filter_map(called);
+    sees_to_itself(methods, unit, body)
+        || own.any(|function| leads_to_catch(unit, function))
+        || runs(methods, unit, body).is_some_and(|(other, function)| leads_to_catch(other, function))
 }
 
 /// Finds where a program decides how it ends, by a list: in the function that makes it, or in one that is given it.
@@ -107,31 +112,70 @@ fn decided<'a>(methods: &Methods<'_>, units: &'a [Unit], unit: &'a Unit, list: I
 /// is, nor what is not in it.
 fn decides(unit: &Unit, list: Id) -> Option<Id> {
     let function = unit.function_of(list);
-    let code = guards::code(unit, function);
-    let counted = later(unit, list).into_iter().any(|used| is_counted(unit, used) || is_denied(unit, used));
-    if counted || COMPARES.iter().any(|word| code.contains(word)) {
+    let uses = later(unit, list);
+    let counts = |&used: &Id| is_counted(unit, used) && !is_logged(unit, used) || is_denied(unit, used);
+    let names = grown(unit, list);
+    if uses.iter().any(counts) || compares(&guards::code(unit, function), &names) {
         return None;
     }
-    let names = grown(unit, list);
     let ends_by_return = ends_by(unit, function);
-    let mut branches = unit.syntax.below(function).filter(|&id| unit.kind(id) == "if_statement");
-    branches.find_map(|branch| {
-        let condition = unit.syntax.child(branch, "condition")?;
-        let done = unit.syntax.child(branch, "consequence")?;
-        let plain = !unit.syntax.below(condition).chain([condition]).any(|id| {
-            matches!(unit.kind(id), "not_operator" | "<" | "<=" | "==")
-                || unit.kind(id) == "call" && unit.callee_name(id) == "all"
-        });
-        let asked = names.iter().any(|name| has_word(unit.text(condition), name));
-        let fails = || {
-            unit.syntax.below(done).any(|id| match unit.kind(id) {
-                "call" => ENDS.contains(&unit.callee_name(id)) && !unit.text(id).ends_with("(0)"),
-                "return_statement" => ends_by_return && is_failure(unit, id),
+    let mut below = unit.syntax.below(function);
+    below.find_map(|id| match unit.kind(id) {
+        "if_statement" => {
+            let condition = unit.syntax.child(id, "condition")?;
+            let done = unit.syntax.child(id, "consequence")?;
+            let fails = || {
+                unit.syntax.below(done).any(|id| match unit.kind(id) {
+                    "call" => ENDS.contains(&unit.callee_name(id)) && !unit.text(id).ends_with("(0)"),
+                    "return_statement" => ends_by_return && is_failure(unit, id),
+                    _ => false,
+                })
+            };
+            (asks_plainly(unit, condition, &names) && fails()).then_some(condition)
+        }
+        "conditional_expression" => {
+            let around = unit.syntax[id].parent;
+            let ends = match unit.kind(around) {
+                "return_statement" => ends_by_return,
+                "argument_list" => ENDS.contains(&unit.callee_name(unit.syntax[around].parent)),
                 _ => false,
-            })
-        };
-        (plain && asked && fails()).then_some(condition)
+            };
+            chosen(unit, id, &names).filter(|_| ends)
+        }
+        _ => None,
     })
+}
+
+/// Tells whether code, in lower case, looks for what is not there, under other names than these.
+fn compares(code: &str, names: &[&str]) -> bool {
+    let own = |word: &str| names.iter().any(|name| name.eq_ignore_ascii_case(word));
+    let mut words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    COMPARES.iter().any(|word| code.contains(word))
+        || words.any(|word| MISSED.iter().any(|part| word.contains(part)) && !own(word))
+}
+
+/// Tells whether a condition asks for one of some lists, and not for what is missing in it.
+fn asks_plainly(unit: &Unit, condition: Id, names: &[&str]) -> bool {
+    let denies = unit.syntax.below(condition).chain([condition]).any(|id| {
+        matches!(unit.kind(id), "not_operator" | "<" | "<=" | "==")
+            || unit.kind(id) == "call" && unit.callee_name(id) == "all"
+    });
+    !denies && names.iter().any(|name| has_word(unit.text(condition), name))
+}
+
+/// Returns the condition of `1 if failed else 0` or `0 if not failed else 1`, where what is bad was taken of a list.
+fn chosen(unit: &Unit, choice: Id, names: &[&str]) -> Option<Id> {
+    let mut parts = unit.syntax.children(choice).filter(|&id| !matches!(unit.kind(id), "if" | "else"));
+    let (one, condition, other) = (parts.next()?, parts.next()?, parts.next()?);
+    let numbers = [one, other].iter().all(|&id| unit.kind(id) == "integer");
+    let bad = match unit.kind(condition) {
+        "not_operator" => {
+            let denied = unit.syntax.child(condition, "argument").map_or("", |id| unit.text(id));
+            names.iter().skip(1).any(|name| *name == denied) && unit.text(one) == "0"
+        }
+        _ => asks_plainly(unit, condition, names) && unit.text(other) == "0",
+    };
+    (numbers && bad).then_some(condition)
 }
 
 /// Tells whether what a function returns is how the program ends: `sys.exit(main())`.

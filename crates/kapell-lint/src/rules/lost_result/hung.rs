@@ -14,28 +14,36 @@ use crate::{
 };
 
 /// Tells of the first wait of each worker that may leave an item unmarked.
-pub(super) fn check(methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
-    let text = unit.whole();
-    if unit.language != Language::Python || !text.contains(".task_done(") || !text.contains(".join()") {
+pub(super) fn check(methods: &Methods<'_>, units: &[Unit], unit: &Unit, report: &mut Report<'_>) {
+    if unit.language != Language::Python || !unit.whole().contains(".task_done(") {
         return;
     }
     for round in unit.syntax.of_kind(&["while_statement"]) {
         let Some((wait, queue)) = unmarked(unit, round) else { continue };
-        let Some(join) = joined(unit, queue).filter(|_| methods.reached(unit, round).is_some()) else {
-            continue;
-        };
+        // Whoever imports a worker may be who waits for it.
+        let users = units.iter().filter(|other| leads_to(other, unit));
+        let joins = std::iter::once(unit).chain(users).find_map(|other| Some((other, joined(other, queue)?)));
+        let Some((other, join)) = joins.filter(|_| methods.reached(unit, round).is_some()) else { continue };
         let message = format!(
             "where this fails{}, its item is never marked as done, and `{}` waits for ever",
             service::place_name(unit, wait),
-            unit.callee(join).map_or("", |callee| unit.text(callee)),
+            other.callee(join).map_or("", |callee| other.text(callee)),
         );
         report
             .add(unit.file, unit.span(wait), message)
             .severity(Severity::High)
             .hint("call `task_done()` in a `finally`, and keep what failed")
-            .also(unit.file, unit.span(join), "this waits for all items")
+            .also(other.file, other.span(join), "this waits for all items")
             .done();
     }
+}
+
+/// Tells whether a file imports another one.
+fn leads_to(unit: &Unit, other: &Unit) -> bool {
+    unit.whole().contains(".join()")
+        && unit
+            .origins()
+            .any(|(_, origin)| origin.target.as_ref().is_some_and(|(file, _)| *file == other.file))
 }
 
 /// Returns what a worker waits for between an item and its mark, with nothing that catches a failure, and the name of its queue.

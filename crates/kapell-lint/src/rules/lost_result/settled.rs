@@ -187,8 +187,12 @@ pub(super) fn looks_after_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -
     let catches = |unit: &Unit, id: Id| {
         unit.syntax.below(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
     };
-    let function = outermost(unit, body).and_then(|call| named(methods, unit, call));
-    catches(unit, body) || function.is_some_and(|(other, function)| catches(other, function))
+    catches(unit, body) || runs(methods, unit, body).is_some_and(|(other, function)| catches(other, function))
+}
+
+/// Finds the function that runs for each item, where that is a single one.
+pub(super) fn runs<'a>(methods: &Methods<'a>, unit: &'a Unit, body: Id) -> Option<(&'a Unit, Id)> {
+    named(methods, unit, outermost(unit, body)?)
 }
 
 /// What runs another call as it is.
@@ -213,9 +217,10 @@ fn outermost(unit: &Unit, body: Id) -> Option<Id> {
     }
 }
 
-/// Finds the function that a call names by itself, as one of its class, or by an import.
+/// Finds the function that a call names by itself, as one of its class, by an import, or of each object of a list.
 fn named<'a>(methods: &Methods<'a>, unit: &'a Unit, call: Id) -> Option<(&'a Unit, Id)> {
     let plain = unit.callee(call).is_some_and(|callee| unit.kind(callee) == "identifier");
     let own = unit.called(call).filter(|_| plain).or_else(|| service::own_method(unit, call));
-    own.map(|function| (unit, function)).or_else(|| methods.exported(unit, call))
+    let of_each = || methods.of_each(unit, call).map(|of| (of.unit, of.function));
+    own.map(|function| (unit, function)).or_else(|| methods.exported(unit, call)).or_else(of_each)
 }
