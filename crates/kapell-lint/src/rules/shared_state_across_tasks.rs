@@ -438,30 +438,40 @@ const SHORT: usize = 32;
 struct Before<'a> {
     /// By name, where it is bound and to what.
     bound: BTreeMap<&'a str, Vec<(Id, Id)>>,
+    /// By name, where it is added to: `spent += price`.
+    changed: BTreeMap<&'a str, Vec<Id>>,
     waits: Vec<Id>,
 }
 
 impl<'a> Before<'a> {
     fn of(unit: &'a Unit, own: &[Id]) -> Self {
         let mut bound: BTreeMap<&str, Vec<(Id, Id)>> = BTreeMap::new();
+        let mut changed: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
         for &id in own {
             let (name, value) = match unit.kind(id) {
                 "assignment" => ("left", "right"),
                 "variable_declarator" => ("name", "value"),
+                "augmented_assignment" | "augmented_assignment_expression" => {
+                    let name = unit.syntax.child(id, "left").map_or("", |left| unit.text(left));
+                    changed.entry(name).or_default().push(id);
+                    continue;
+                }
                 _ => continue,
             };
             if let Some((name, value)) = unit.syntax.child(id, name).zip(unit.syntax.child(id, value)) {
                 bound.entry(unit.text(name)).or_default().push((id, value));
             }
         }
-        Self { bound, waits: own.iter().copied().filter(|&id| waits(unit, id)).collect() }
+        Self { bound, changed, waits: own.iter().copied().filter(|&id| waits(unit, id)).collect() }
     }
 
     /// Tells whether what is written is made from a copy that a name got before an `await`. Who puts the copy itself back
-    /// restores what was there.
+    /// restores what was there, unless it was added to.
     fn is_copy_in(&self, unit: &Unit, write: Id, (left, right): (Id, Id)) -> bool {
+        let added = || self.changed.get(unit.text(right)).is_some_and(|all| all.iter().any(|&id| id < write));
+        let itself = Some(right).filter(|&id| unit.kind(id) == "identifier" && added());
         let used = unit.syntax.below(right).take(SHORT).filter(|&id| unit.kind(id) == "identifier");
-        used.filter_map(|name| self.bound.get(unit.text(name))).any(|bound| {
+        used.chain(itself).filter_map(|name| self.bound.get(unit.text(name))).any(|bound| {
             let last = bound.partition_point(|(id, _)| *id < write).checked_sub(1);
             let Some((copy, value)) = last.map(|at| bound[at]) else { return false };
             let of_it = with_below(unit, value)

@@ -1,6 +1,7 @@
 //! Which functions run many times at once.
 
 mod asked; // what answers requests
+mod members; // what objects of a list have in common
 
 use std::collections::BTreeMap;
 
@@ -63,14 +64,15 @@ pub(in crate::rules) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> 
         while let Some((unit, task, files)) = tasks.pop() {
             let Some(files) = files.checked_sub(1) else { continue };
             for call in unit.calls_in(task.function) {
-                let Some((other, function, common)) = leads_to(modules, unit, task, call) else { continue };
-                let known =
-                    found.iter().any(|(known, at)| known.file == other.file && at.function == function);
-                if !known && other.is_async(function) && !guards::guarded(unit, &[task.function], LOCKS) {
-                    let mut own = Vec::new();
-                    follow(other, function, AtOnce { function, common, ..task }, STEPS, &mut own);
-                    tasks.extend(own.iter().map(|at| (other, *at, files)));
-                    found.extend(own.into_iter().map(|at| (other, at)));
+                for (other, function, common) in leads_to(modules, unit, task, call) {
+                    let known =
+                        found.iter().any(|(known, at)| known.file == other.file && at.function == function);
+                    if !known && other.is_async(function) && !guards::guarded(unit, &[task.function], LOCKS) {
+                        let mut own = Vec::new();
+                        follow(other, function, AtOnce { function, common, ..task }, STEPS, &mut own);
+                        tasks.extend(own.iter().map(|at| (other, *at, files)));
+                        found.extend(own.into_iter().map(|at| (other, at)));
+                    }
                 }
             }
         }
@@ -78,13 +80,25 @@ pub(in crate::rules) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> 
     found
 }
 
-/// Finds the function of another file that a task calls, and what all runs of it have in common.
+/// Finds the function of another file that a task calls, and what all runs of it have in common; where it is a method of each
+/// object of a list, also those of what all of these objects were made with.
 fn leads_to<'a>(
     modules: &Modules<'a>,
-    unit: &Unit,
+    unit: &'a Unit,
     task: AtOnce,
     call: Id,
-) -> Option<(&'a Unit, Id, Common)> {
+) -> Vec<(&'a Unit, Id, Common)> {
+    if let Some(found) = named(modules, unit, task, call) {
+        return vec![found];
+    }
+    let Some(of) = modules.of_each(unit, call) else { return Vec::new() };
+    let shared = members::shared(modules, &of).into_iter();
+    let shared = shared.map(|(other, function)| (other, function, Common::OBJECT));
+    shared.chain([(of.unit, of.function, Common::NOTHING)]).collect()
+}
+
+/// Finds the function of another file that a call of a task names.
+fn named<'a>(modules: &Modules<'a>, unit: &Unit, task: AtOnce, call: Id) -> Option<(&'a Unit, Id, Common)> {
     let object = unit.syntax.child(unit.callee(call)?, "object");
     let of_given = || {
         let object = object.filter(|&object| unit.kind(object) == "identifier")?;
