@@ -16,6 +16,7 @@ pub mod registry;
 pub mod retries;
 pub mod service;
 pub mod syntax;
+pub mod tools;
 pub mod unit;
 pub mod workflow_script;
 
@@ -122,11 +123,14 @@ fn keeps_state(text: &str) -> bool {
     (text.contains("await ") || text.contains("return ")) && KEEPS.iter().any(|word| text.contains(word))
 }
 
+/// How a call begins that removes a file.
+pub const REMOVES: &[&str] = &["unlink(", "unlinkSync(", "rm(", "rmSync(", "remove("];
+
 /// Tells whether a text may make a file that must not be there yet, and remove one: a lock that others wait for.
 #[must_use]
 pub fn locks_by_file(text: &str) -> bool {
     let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    any(&["\"wx\"", "'wx'", "O_EXCL", "\"x\"", "'x'"]) && any(&["unlink", "rmSync(", "rm(", "remove("])
+    any(&["\"wx\"", "'wx'", "O_EXCL", "\"x\"", "'x'"]) && any(REMOVES)
 }
 
 /// Finds the files that read and write another one whole for the code which imports them, those that keep something for code

@@ -74,6 +74,17 @@ pub struct Edge<'a> {
     pub chosen: bool,
 }
 
+/// An answer of a router that leads nowhere.
+#[derive(Debug, Clone, Copy)]
+pub struct LostAnswer<'a> {
+    /// The file of the router.
+    pub unit: &'a Unit,
+    /// Where the answer stands there.
+    pub at: Id,
+    /// What it is.
+    pub name: &'a str,
+}
+
 /// Where a function chooses how a run goes on.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
@@ -372,16 +383,16 @@ impl<'a> Graph<'a> {
     }
 
     /// Returns what routers, of this file or another one, answer though no node is called so, and no entry of the map beside
-    /// them: each with the file of the answer.
+    /// them.
     #[must_use]
-    pub fn lost_answers(&self, modules: &Modules<'a>) -> Vec<(&'a Unit, &'a str, Id)> {
+    pub fn lost_answers(&self, modules: &Modules<'a>) -> Vec<LostAnswer<'a>> {
         if self.hides_nodes || self.nodes.len() < 2 {
             return Vec::new();
         }
         self.choices.iter().flat_map(|choice| self.lost_of(modules, choice).unwrap_or_default()).collect()
     }
 
-    fn lost_of(&self, modules: &Modules<'a>, choice: &Choice<'a>) -> Option<Vec<(&'a Unit, &'a str, Id)>> {
+    fn lost_of(&self, modules: &Modules<'a>, choice: &Choice<'a>) -> Option<Vec<LostAnswer<'a>>> {
         let own = self.unit.function(self.unit.text(choice.router)).map(|own| (self.unit, own));
         let (unit, router) = own.or_else(|| modules.function(self.unit, choice.router))?;
         let answers = match choice.map {
@@ -393,8 +404,8 @@ impl<'a> Graph<'a> {
             None => matches!(name, START | END) || self.nodes.contains_key(name),
         };
         let texts = given(unit, router).into_iter().filter(|&id| unit.kind(id) == "string");
-        let lost = texts.filter_map(|id| Some((unit, text_of(unit, id)?, id)));
-        Some(lost.filter(|(_, name, _)| !known(name)).collect())
+        let lost = texts.filter_map(|at| Some(LostAnswer { unit, at, name: text_of(unit, at)? }));
+        Some(lost.filter(|lost| !known(lost.name)).collect())
     }
 
     /// Returns the node that an answer of a choice leads to; `unit` is the file of the answer.

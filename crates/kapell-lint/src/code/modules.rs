@@ -2,7 +2,7 @@
 
 mod items; // objects that a list holds
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub use self::items::OfEach;
 use super::{
@@ -289,6 +289,20 @@ impl<'a> Modules<'a> {
         let (other, part) = self.target(unit, name)?;
         let Part::Named(name) = part else { return None };
         Some((other, exported_value(other, name)?))
+    }
+
+    /// Returns some files and all that they import, directly or not: what is loaded with them.
+    #[must_use]
+    pub fn with_imported(&self, files: impl IntoIterator<Item = FileId>) -> BTreeSet<FileId> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<FileId> = files.into_iter().collect();
+        while let Some(file) = open.pop() {
+            if found.insert(file) {
+                let origins = self.by_file.get(&file).into_iter().flat_map(|unit| unit.origins());
+                open.extend(origins.filter_map(|(_, origin)| Some(origin.target.as_ref()?.0)));
+            }
+        }
+        found
     }
 
     fn target<'b>(&self, unit: &'b Unit, name: &str) -> Option<(&'a Unit, &'b Part)> {

@@ -56,6 +56,12 @@ impl Service {
             Self::Agent => "agent",
         }
     }
+
+    /// Tells whether it answers what it is asked in words: a model or an agent.
+    #[must_use]
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Model | Self::Agent)
+    }
 }
 
 /// Words of which one stands in every file that is worth reading.
@@ -421,7 +427,7 @@ pub fn asks(unit: &Unit, call: Id) -> bool {
 /// Tells whether a call asks a model or an agent, by the library it comes from.
 #[must_use]
 pub fn is_known_to_ask(unit: &Unit, call: Id) -> bool {
-    matches!(of_call(unit, call), Some(Service::Model | Service::Agent))
+    of_call(unit, call).is_some_and(Service::answers)
 }
 
 /// Tells whether one of `words` stands in what a node is wrapped in: calls that take it, `with`, decorators. Lower case.

@@ -3,12 +3,14 @@
 //! Source: the documentation of Python, "Developing with asyncio": blocking code is not to be called directly; all other tasks
 //! wait meanwhile.
 
+use std::collections::BTreeSet;
+
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use super::shared_state_across_tasks::{AtOnce, abroad, all};
 use crate::{
-    code::{Id, Language, Service, Transport, Unit, modules::Modules, service},
+    code::{Id, Language, Service, Transport, Unit, modules::Modules, service, tools},
     files::FileId,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -42,19 +44,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut found: Vec<(&Unit, AtOnce)> = own.chain(abroad(&repository.code, &modules)).collect();
     found.sort_by_key(|(unit, at)| (unit.file, at.function));
     found.dedup_by_key(|(unit, at)| (unit.file, at.function));
-    if !found.is_empty() {
-        tell_tools(repository, &found, report);
-    }
+    tell_tools(repository, &modules, &found, report);
     for (unit, at) in found {
-        if unit.language != Language::Python || !unit.is_async(at.function) {
-            continue;
+        if unit.language == Language::Python && unit.is_async(at.function) {
+            tell(unit, at.function, at.started, at.how, report);
         }
-        tell(unit, at.function, (at.started, at.how), report);
     }
 }
 
-/// Tells of the first call of a function that blocks.
-fn tell(unit: &Unit, function: Id, ((file, span), how): ((FileId, Span), &str), report: &mut Report<'_>) {
+/// Tells of the first call of a function that blocks, and of where others are `started` that wait meanwhile.
+fn tell(unit: &Unit, function: Id, started: (FileId, Span), how: &str, report: &mut Report<'_>) {
     let mut calls = unit.calls_in(function).filter(|&call| unit.function_of(call) == function);
     let Some((call, instead)) = calls.find_map(|call| Some((call, blocks(unit, call)?))) else { return };
     let message = format!(
@@ -62,6 +61,7 @@ fn tell(unit: &Unit, function: Id, ((file, span), how): ((FileId, Span), &str), 
         unit.callee(call).map_or("", |callee| unit.text(callee)),
         service::place_name(unit, call),
     );
+    let (file, span) = started;
     report
         .add(unit.file, unit.span(call), message)
         .hint(format!("use {instead}"))
@@ -69,28 +69,39 @@ fn tell(unit: &Unit, function: Id, ((file, span), how): ((FileId, Span), &str), 
         .done();
 }
 
-/// Tells of tools that a model calls, where much runs at once: nothing names them where they are called.
-fn tell_tools(repository: &Repository, known: &[(&Unit, AtOnce)], report: &mut Report<'_>) {
-    let python = repository.code.iter().filter(|unit| unit.language == Language::Python);
-    for unit in python.filter(|unit| unit.whole().contains("tool")) {
-        for decorator in unit.syntax.of_kind(&["decorator"]) {
-            let name = unit.text(decorator).trim_start_matches('@').split('(').next().unwrap_or_default();
-            let last = name.trim().rsplit('.').next().unwrap_or_default();
-            let whole = unit.syntax[decorator].parent;
-            let function = unit.syntax.child(whole, "definition");
-            let Some(function) = function.filter(|&function| unit.is_async(function)) else { continue };
-            let own = known.iter().any(|(other, at)| other.file == unit.file && at.function == function);
-            if TOOLS.contains(&last) && !own {
-                let at = (unit.file, unit.span(decorator));
-                tell(unit, function, (at, "a model calls it while others wait"), report);
-            }
+/// Tells of tools that a model calls, in files that are loaded with what runs at once: nothing names them where they are called.
+fn tell_tools(
+    repository: &Repository,
+    modules: &Modules<'_>,
+    found: &[(&Unit, AtOnce)],
+    report: &mut Report<'_>,
+) {
+    let serving: BTreeSet<FileId> = found.iter().flat_map(|(unit, at)| [unit.file, at.started.0]).collect();
+    if serving.is_empty() {
+        return;
+    }
+    let loaded = modules.with_imported(serving.iter().copied());
+    let told: BTreeSet<(FileId, Id)> = found.iter().map(|(unit, at)| (unit.file, at.function)).collect();
+    for unit in repository.code.iter() {
+        let likely = unit.language == Language::Python && unit.whole().contains("tool");
+        // Who registers a tool with a server takes that from its file.
+        let together =
+            || loaded.contains(&unit.file) || !modules.with_imported([unit.file]).is_disjoint(&serving);
+        if !likely || !together() {
+            continue;
+        }
+        for decorator in unit.syntax.of_kind(&["decorator"]).filter(|&id| tools::decorates_tool(unit, id)) {
+            let function = unit.syntax.child(unit.syntax[decorator].parent, "definition");
+            let asynchronous = function.filter(|&function| unit.is_async(function));
+            let Some(function) = asynchronous.filter(|&function| !told.contains(&(unit.file, function)))
+            else {
+                continue;
+            };
+            let place = (unit.file, unit.span(decorator));
+            tell(unit, function, place, "a model calls it while others wait", report);
         }
     }
 }
-
-/// Names of what makes a function a tool of a model.
-const TOOLS: &[&str] =
-    &["tool", "function_tool", "ai_function", "tool_plain", "register_tool", "kernel_function"];
 
 /// Tells whether a call blocks, and what to use instead.
 fn blocks(unit: &Unit, call: Id) -> Option<String> {

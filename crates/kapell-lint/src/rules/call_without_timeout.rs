@@ -4,7 +4,6 @@ mod address;
 mod clients;
 mod killed; // programs that outlive their limit
 mod started; // programs and shells
-mod tools; // functions that an agent has for its tools
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,7 @@ use self::{
     started::{tell_agents, tell_processes, tell_shells},
 };
 use crate::{
-    code::{Id, Language, Service, Transport, Unit, service},
+    code::{Id, Language, Service, Transport, Unit, service, tools},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };

@@ -8,6 +8,8 @@ mod steps; // steps of a graph that lead back for ever
 mod teams; // agents that talk to each other for ever
 mod turns; // an agent's own loop
 
+use std::cell::LazyCell;
+
 use kapell_view::audit::{Confidence, Severity};
 
 pub(super) use self::again::{is_broad, tries};
@@ -32,7 +34,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// What loops.
-const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
+pub(super) const LOOPS: &[&str] = &["while_statement", "for_statement", "for_in_statement", "do_statement"];
 
 /// Parts of words by which rounds are counted or timed, or ended from outside.
 const COUNTS: &[&str] = &[
@@ -60,6 +62,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     let methods = Methods::new(&repository.code);
+    // All files are looked through for it, and once is enough.
+    let limit = LazyCell::new(|| steps::limit(repository));
     for unit in repository.code.iter() {
         again::check(&methods, unit, report);
         retrying::check(&methods, unit, report);
@@ -67,6 +71,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         turns::check(unit, report);
         itself::check(&methods, unit, report);
         teams::check(unit, report);
-        steps::check(repository, &methods, unit, report);
+        steps::check(repository, &methods, &|| *limit, unit, report);
     }
 }

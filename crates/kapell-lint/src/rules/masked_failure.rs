@@ -71,7 +71,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             whole::check(flow, at, &header, report);
             for (index, (step, facts)) in flow.steps(at).enumerate() {
-                let lenient = || explained(flow, step, &header);
+                let lenient = || explained(flow, step, facts, &header);
                 let lenient_as = |text: Option<&Text>| text.and_then(|text| lenience(flow, text));
                 if lenient_as(step.continue_on_error.as_ref()) == Some(Lenience::All) {
                     // The whole job may fail: that is told once.
@@ -109,7 +109,8 @@ fn written(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &mu
     }
 }
 
-fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
+/// Returns by what a step says that its failure is meant to pass: its name, a comment, the head of the workflow, or what it prints.
+fn explained(flow: &Flow, step: &Step, facts: &StepFacts, header: &str) -> Option<String> {
     let lines = flow.text.get(step.span.range()).map_or(1, |text| text.lines().count());
     let name = step.name.as_ref().map_or("", |name| &name.text);
     let lenient = is_lenient;
@@ -120,7 +121,7 @@ fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
         .map(|word| format!("the header says `{word}`"));
     let script = comments::at(flow, step.span, lines) + &comments_of(step.script());
     let in_comment = lenient(&script).then_some(script);
-    in_name.or(in_comment).or(in_header)
+    in_name.or(in_comment).or(in_header).or_else(|| noted::said_to_pass(facts))
 }
 
 fn comments_of(script: &str) -> String {
@@ -350,11 +351,13 @@ fn in_script(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &
     let found = all.find_map(|(at, command)| {
         Some((command, plain::lost(script, at).or_else(|| ways::lost(script, at))?))
     });
-    let noted = || noted::lost_in(step.script(), script.facts);
-    let told = found.map(|(command, lost)| (command.start, &*command.words[0], lost));
-    let Some((start, word, lost)) = told.or_else(|| noted().map(|(start, lost)| (start, "", lost))) else {
-        return;
+    let by_command = found.map(|(command, lost)| (command.start, &*command.words[0], lost));
+    let noted = || {
+        let (start, lost) =
+            noted::lost_in(step.script(), script.facts).filter(|_| !noted::only_tells(step))?;
+        Some((start, "", lost))
     };
+    let Some((start, word, lost)) = by_command.or_else(noted) else { return };
     let span = flow.script_line(step, start, word);
     let draft = report.add(flow.file, span, lost.message).severity(lost.severity).hint(lost.hint);
     let draft = if lost.severity == Severity::High { draft.confidence(Confidence::High) } else { draft };

@@ -102,6 +102,12 @@ impl<'a> Methods<'a> {
         self.reached_through(unit, id, &|_| {})
     }
 
+    /// Tells whether what `id` reaches is a model or an agent.
+    #[must_use]
+    pub fn asks(&self, unit: &Unit, id: Id) -> bool {
+        self.reached(unit, id).is_some_and(|(_, service)| service.answers())
+    }
+
     /// Like [`Self::reached`], and tells `seen` of each other file that leads there.
     #[must_use]
     pub fn reached_through(&self, unit: &Unit, id: Id, seen: &dyn Fn(&Unit)) -> Option<(Id, Service)> {
@@ -129,6 +135,12 @@ impl<'a> Methods<'a> {
             };
             programs::agent(unit, call).or_else(inside).map(|agent| (call, agent))
         })
+    }
+
+    /// Returns the files that functions are looked for in.
+    #[must_use]
+    pub fn modules(&self) -> &Modules<'a> {
+        &self.modules
     }
 
     /// Finds the function of another file that a call names by its import.

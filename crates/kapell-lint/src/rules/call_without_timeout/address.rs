@@ -1,7 +1,6 @@
 //! Where an address leads to.
 
-use super::tools;
-use crate::code::{Id, Unit};
+use crate::code::{Id, Unit, tools};
 
 /// How far an address is followed through names and what it is put together from.
 const STEPS: u32 = 4;
@@ -9,7 +8,7 @@ const STEPS: u32 = 4;
 /// Tells whether an address is one of another machine: written out, put together from what is, or called so. What Node runs has no
 /// page whose addresses it could mean: there a plain `url` is one as well.
 ///
-/// So is one that a model gives to a tool: it knows of no page.
+/// A plain `url` that a model gives to one of its tools is one, too: a model knows of no page that a relative address could mean.
 ///
 /// Source: <https://nodejs.org/api/globals.html#fetch>, undici's, which takes no relative address ("Failed to parse URL").
 pub(super) fn is_far(unit: &Unit, url: Id) -> bool {

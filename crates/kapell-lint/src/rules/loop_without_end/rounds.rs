@@ -100,7 +100,7 @@ fn asked(methods: &Methods<'_>, unit: &Unit, each: Id, body: Id) -> Vec<Id> {
     let asks = |call: &Id| {
         let called = unit.awaited(*call) || service::is_known_to_ask(unit, *call);
         let reached = || methods.reached(unit, *call).map(|(_, what)| what);
-        called && matches!(reached(), Some(Service::Model | Service::Agent))
+        called && reached().is_some_and(Service::answers)
     };
     unit.calls_in(body).filter(own).filter(asks).collect()
 }

@@ -1,8 +1,8 @@
 //! Graphs of steps that lead back for as long as a model, or what fails, says so.
 //!
 //! Source: the documentation of LangGraph, "Graph API overview": a run ends with `GraphRecursionError`, and without a result,
-//! after `recursion_limit` steps. Without one these are 25 in JavaScript; in Python they were until January 2026, when pull
-//! request 6676 of langgraph made them 1,000, and are more since.
+//! after `recursion_limit` steps. Without one these are 25 in JavaScript; in Python they were until January 2026, when pull request
+//! 6676 of langchain-ai/langgraph made them 1,000, and are 10,007 since its pull request 7355.
 
 mod state; // what steps read and write of the state of a run
 mod unraised; // bounds that no step raises
@@ -16,7 +16,7 @@ use self::state::{State, is_of_failure};
 use super::{COUNTS, rounds::BOUNDS};
 use crate::{
     code::{
-        Id, Language, Service, Unit,
+        Id, Language, Unit,
         graphs::{self, Choice, Graph},
         modules::Modules,
         service::Methods,
@@ -48,32 +48,41 @@ const WATCHED: &[&str] = &[
     "interruptAfter",
 ];
 
-/// From how many steps on a limit bounds nothing: each round of them asks a model.
-const MANY: u32 = 100;
+/// The least limit that bounds nothing, in steps: each round of them asks a model.
+const MANY_MIN: u32 = 100;
 
-/// How many nodes a graph has at most that is looked at, how many of its choices are, and how many answers of each.
-const NODES: usize = 64;
-const CHOICES: usize = 32;
-const ANSWERS: usize = 8;
+/// The most nodes of a graph that is looked at: a greater one is generated, and costs too much to go round in.
+const NODES_MAX: usize = 64;
+
+/// The most choices of a graph that are looked at.
+const CHOICES_MAX: usize = 32;
+
+/// The most answers of a choice that are looked at.
+const ANSWERS_MAX: usize = 8;
 
 /// A function, and its file.
 type Function<'a> = (&'a Unit, Id);
 
 /// Tells of the first such round of each graph.
-pub(super) fn check(repository: &Repository, methods: &Methods<'_>, unit: &Unit, report: &mut Report<'_>) {
+pub(super) fn check<'a>(
+    repository: &'a Repository,
+    methods: &Methods<'a>,
+    limit: &dyn Fn() -> Option<Limit>,
+    unit: &'a Unit,
+    report: &mut Report<'_>,
+) {
     let text = unit.whole();
     if !text.contains("add_conditional_edges") && !text.contains("addConditionalEdges") {
         return;
     }
-    let modules = Modules::new(&repository.code);
-    for graph in graphs::of(unit).iter().filter(|graph| graph.nodes.len() <= NODES) {
-        let routers = Routers::of(&modules, graph);
-        if unraised::check(repository, &modules, &routers, report) {
+    let modules = methods.modules();
+    for graph in graphs::of(unit).iter().filter(|graph| graph.nodes.len() <= NODES_MAX) {
+        let routers = Routers::of(modules, graph);
+        if unraised::check(repository, modules, &routers, report) {
             continue;
         }
-        let found =
-            graph.choices.iter().take(CHOICES).find_map(|choice| back(methods, &modules, &routers, choice));
-        let Some((found, limit)) = found.and_then(|found| Some((found, limit(repository)?))) else {
+        let found = graph.choices.iter().take(CHOICES_MAX).find_map(|choice| back(methods, &routers, choice));
+        let Some((found, limit)) = found.and_then(|found| Some((found, limit()?))) else {
             continue;
         };
         tell(unit, &found, limit, report);
@@ -94,7 +103,7 @@ struct Round<'a> {
 
 /// What bounds the steps of a run from outside.
 #[derive(Clone, Copy)]
-enum Limit {
+pub(super) enum Limit {
     /// Nothing in the repository.
     Default,
     /// A number that is too great to bound anything.
@@ -125,7 +134,7 @@ fn tell(unit: &Unit, round: &Round<'_>, limit: Limit, report: &mut Report<'_>) {
 }
 
 /// Returns what bounds the steps of a run from outside; `None` where something does.
-fn limit(repository: &Repository) -> Option<Limit> {
+pub(super) fn limit(repository: &Repository) -> Option<Limit> {
     let code = repository.files.iter().filter(|(_, file)| Language::of(&file.path).is_some());
     let mut limit = Limit::Default;
     for (id, file) in code {
@@ -139,7 +148,7 @@ fn limit(repository: &Repository) -> Option<Limit> {
                 let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '_').collect();
                 // What no text shows may be any number.
                 let number: u32 = number.replace('_', "").parse().ok()?;
-                if number < MANY {
+                if number < MANY_MIN {
                     return None;
                 }
                 limit = Limit::Great(id, Span::new(at, at + name.len()));
@@ -183,8 +192,7 @@ impl<'a, 'g> Routers<'a, 'g> {
         while let Some(at) = open.pop_front() {
             if at == to {
                 let mut way = vec![at];
-                while let Some(&node) = before.get(way[way.len() - 1]).filter(|_| way[way.len() - 1] != from)
-                {
+                while let Some(&node) = before.get(way[way.len() - 1]) {
                     way.push(node);
                 }
                 way.reverse();
@@ -202,18 +210,13 @@ impl<'a, 'g> Routers<'a, 'g> {
 }
 
 /// Finds an answer of a choice that leads back to it, where nothing on the way counts.
-fn back<'a>(
-    methods: &Methods<'_>,
-    modules: &Modules<'a>,
-    routers: &Routers<'a, '_>,
-    choice: &Choice<'a>,
-) -> Option<Round<'a>> {
-    let graph = routers.graph;
+fn back<'a>(methods: &Methods<'a>, routers: &Routers<'a, '_>, choice: &Choice<'a>) -> Option<Round<'a>> {
+    let (graph, modules) = (routers.graph, methods.modules());
     let (unit, router) = function(modules, graph.unit, choice.router)?;
     let asked = State::read(unit, router)?;
-    graphs::given(unit, router).into_iter().take(ANSWERS).find_map(|answer| {
+    graphs::given(unit, router).into_iter().take(ANSWERS_MAX).find_map(|answer| {
         let nodes = routers.way(graph.led_to(choice, unit, answer)?, choice.from)?;
-        let key = decides(methods, modules, routers, &nodes, &asked.reads)?;
+        let key = decides(methods, routers, &nodes, &asked.reads)?;
         Some(Round { nodes, answer: (unit, answer), key, router: choice.router })
     })
 }
@@ -221,13 +224,12 @@ fn back<'a>(
 /// Returns what the round hangs on: a key of the state, if each node of it that sets the key takes it from a model or from what
 /// failed, and nothing on the way counts or works something off.
 fn decides<'a>(
-    methods: &Methods<'_>,
-    modules: &Modules<'a>,
+    methods: &Methods<'a>,
     routers: &Routers<'a, '_>,
     nodes: &[&'a str],
     keys: &BTreeSet<&'a str>,
 ) -> Option<&'a str> {
-    let graph = routers.graph;
+    let (graph, modules) = (routers.graph, methods.modules());
     let run = |node: &&'a str| function(modules, graph.unit, graph.nodes.get(node)?.1?);
     let steps: Vec<Function<'a>> = nodes.iter().map(run).collect::<Option<_>>()?;
     let after = nodes.iter().filter_map(|node| routers.after.get(node)).flatten();
@@ -237,23 +239,23 @@ fn decides<'a>(
     }
     let states: Vec<State<'a>> =
         steps.iter().map(|&(unit, function)| State::read(unit, function)).collect::<Option<_>>()?;
-    let models: Vec<bool> = steps.iter().map(|&(unit, function)| asks(methods, unit, function)).collect();
-    let hangs = |key: &&&'a str| {
-        let setting =
-            || states.iter().enumerate().filter(|(_, state)| state.writes.iter().any(|(own, _)| own == *key));
-        let of_answer = |(at, state): (usize, &State<'a>)| {
-            let mut values = state.writes.iter().filter(|(own, _)| *own == **key).map(|(_, value)| *value);
-            let mut fails = || values.any(|value| is_of_failure(steps[at].0, value));
-            !state.reads.contains(**key) && (models[at] || fails())
-        };
-        setting().next().is_some() && setting().all(of_answer)
+    let asks: Vec<bool> = steps.iter().map(|&(unit, function)| methods.asks(unit, function)).collect();
+    if !asks.contains(&true) {
+        return None;
+    }
+    let hangs = |key: &&str| {
+        let mut is_set = false;
+        let mut all = steps.iter().zip(&states).zip(&asks);
+        let of_answer = all.all(|((&(unit, _), state), asks)| {
+            let mut values = state.values(key).peekable();
+            let sets = values.peek().is_some();
+            is_set |= sets;
+            let mut fails = || values.any(|value| is_of_failure(unit, value));
+            !sets || !state.reads.contains(key) && (*asks || fails())
+        });
+        is_set && of_answer
     };
-    models.iter().any(|asks| *asks).then_some(())?;
-    keys.iter().find(hangs).copied()
-}
-
-fn asks(methods: &Methods<'_>, unit: &Unit, function: Id) -> bool {
-    matches!(methods.reached(unit, function), Some((_, Service::Model | Service::Agent)))
+    keys.iter().copied().find(hangs)
 }
 
 /// Finds the function that an expression stands for, of this file or another one.

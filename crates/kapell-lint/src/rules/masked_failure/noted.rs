@@ -1,12 +1,16 @@
 //! Scripts that note which of their checks failed, show that, and end well.
 
+use kapell_spec::github::{Condition, Step};
 use kapell_view::audit::Severity;
 
-use super::{Lost, short, ways};
-use crate::github::{
-    StepFacts, facts,
-    script::{Command, Then},
-    tools::Kind,
+use super::{Lost, short, ways, words::LENIENT_AS_A_WHOLE};
+use crate::{
+    github::{
+        StepFacts, facts, own_scripts,
+        script::{Command, Then},
+        tools::Kind,
+    },
+    intent,
 };
 
 /// What a failure is noted as, in lower case.
@@ -15,6 +19,12 @@ const FAILED: &[&str] = &["fail", "failed", "failure", "ko", "broken"];
 /// Parts of names that are those of checks.
 const CHECKS: &[&str] =
     &["test", "tests", "suite", "suites", "spec", "specs", "check", "checks", "lint", "e2e"];
+
+/// How names of steps begin that look at something and tell of it, and judge nothing.
+const TELLS: &[&str] = &[
+    "show", "print", "list", "inspect", "probe", "diagnos", "debug", "detect", "report", "summar", "comment",
+    "notif", "annotat",
+];
 
 /// Programs whose status answers a question of the script, and is no result of a check.
 const PROBES: &[&str] = &[
@@ -25,6 +35,9 @@ const PROBES: &[&str] = &[
 /// Programs that show a text, or what a file holds.
 const SHOWS: &[&str] = &["echo", "printf", "cat", "tail", "head", "column", "sort", "tput", "date"];
 
+/// Kinds of annotations below an error: who writes one has decided that it is none.
+const ANNOTATIONS: &[&str] = &["::warning", "::notice"];
+
 /// Returns where a script notes that one of its checks failed, if all that comes after only shows it:
 /// `if "$test"; then result=ok; else result=FAILED; fi`, and a table at the end.
 ///
@@ -33,10 +46,17 @@ const SHOWS: &[&str] = &["echo", "printf", "cat", "tail", "head", "column", "sor
 pub(super) fn lost(text: &str) -> Option<(usize, Lost)> {
     // Most scripts speak of no failure.
     let speaks = ["fail", "FAIL", "Fail"].iter().any(|word| text.contains(word));
-    if !speaks || text.len() > super::called::LENGTH_MAX {
+    if !speaks || text.len() > own_scripts::LENGTH_MAX {
         return None;
     }
     lost_in(text, &facts::of_text(text))
+}
+
+/// Tells whether a step is only there to tell how something went: by its name, or because its job has failed before.
+pub(super) fn only_tells(step: &Step) -> bool {
+    let name = step.name.as_ref().map_or(String::new(), |name| name.text.trim().to_ascii_lowercase());
+    let late = |own: &Condition| own.text.contains("failure()") && !own.text.contains("!failure()");
+    TELLS.iter().any(|verb| name.starts_with(verb)) || step.condition.as_ref().is_some_and(late)
 }
 
 /// Looks for it in a script whose commands are known.
@@ -49,6 +69,9 @@ pub(super) fn lost_in(text: &str, facts: &StepFacts) -> Option<(usize, Lost)> {
         let tested = notes(note).then(|| noted(text, all, at)).flatten()?;
         is_check(text, facts, tested).then_some((at, tested))
     })?;
+    if said_to_pass(facts).is_some() {
+        return None;
+    }
     // Another round comes to what stands above, too.
     let leaves = |other: &&Command| matches!(other.program(), "exit" | "return" | "break");
     let in_loop = all[..at].iter().filter(leaves).any(|other| other.loops > 0);
@@ -66,13 +89,19 @@ fn notes(command: &Command) -> bool {
     let speaks = matches!(command.program(), "echo" | "printf") && shows(command);
     if speaks {
         let text = command.text().to_ascii_lowercase();
-        // Who writes an annotation has decided that it is one.
-        return text.contains("fail") && !["::warning", "::notice"].iter().any(|kind| text.contains(kind));
+        return text.contains("fail") && !ANNOTATIONS.iter().any(|kind| text.contains(kind));
     }
     let Some((name, value)) = set(command) else { return false };
     let counts = value.starts_with('(') || value.starts_with("$((");
     let value = value.trim_matches(['"', '\'']).to_ascii_lowercase();
     FAILED.contains(&&*value) || counts && name.to_ascii_lowercase().contains("fail")
+}
+
+/// Returns what a script says by which none of its failures is to stop anybody: `echo "this never blocks a merge"`.
+pub(super) fn said_to_pass(facts: &StepFacts) -> Option<String> {
+    let speaks = |command: &&Command| matches!(command.program(), "echo" | "printf");
+    let texts = facts.commands.iter().filter(speaks).map(Command::text);
+    texts.into_iter().find(|text| intent::says(&text.to_ascii_lowercase(), LENIENT_AS_A_WHOLE))
 }
 
 /// Returns the variable that a command does nothing but set, and to what: also one of an array, `result[$name]=FAILED`.

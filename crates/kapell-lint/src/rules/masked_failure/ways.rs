@@ -4,7 +4,7 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{Lost, Script, hooks, is_check, services, shells, short, undone};
+use super::{Lost, Script, hooks, is_check, noted::only_tells, services, shells, short, undone};
 use crate::{
     github::{
         Flow, StepFacts,
@@ -284,7 +284,7 @@ fn is_cmdlet(program: &str) -> bool {
 fn swallowed_by_if(script: Script<'_>, at: usize) -> Option<Lost> {
     let (all, text) = (script.commands(), script.step.script());
     let command = &all[at];
-    if !command.asked || command.then != Then::End || !is_check(script.facts, at) {
+    if !command.asked || command.then != Then::End || !is_check(script.facts, at) || only_tells(script.step) {
         return None;
     }
     let asks = text.get(..command.start).is_some_and(|before| {

@@ -8,9 +8,6 @@ use crate::{
     rule::Report,
 };
 
-/// Calls that remove a file.
-const REMOVES: &[&str] = &["unlink", "unlinkSync", "rm", "rmSync", "remove"];
-
 /// Where what stands within is not always reached, or only after a failure.
 const BRANCHES: &[&str] = &[
     "if_statement",
@@ -32,7 +29,7 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
     }
     let tries = unit.calls().filter(|&call| makes(unit, call).is_some());
     let found = tries.filter_map(|call| Some((call, taken(unit, call)?)));
-    for (try_, removed) in found {
+    for (attempt, removed) in found {
         let message = format!(
             "`{}`{} takes the lock, when it has waited long enough, from whoever holds it: two then work at once, and updates are lost",
             unit.callee(removed).map_or("", |callee| unit.text(callee)),
@@ -41,7 +38,7 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
         report
             .add(unit.file, unit.span(removed), message)
             .hint("fail when the time is over, and remove a lock only where its holder is gone")
-            .also(unit.file, unit.span(try_), "the tries, which fail as long as somebody holds it")
+            .also(unit.file, unit.span(attempt), "the tries, which fail as long as somebody holds it")
             .done();
     }
 }
@@ -64,11 +61,11 @@ fn makes(unit: &Unit, call: Id) -> Option<Id> {
 }
 
 /// Returns the call that removes the lock after the loop around a try to get it, if the function then makes it anew.
-fn taken(unit: &Unit, try_: Id) -> Option<Id> {
-    let made = makes(unit, try_)?;
-    let file = same(unit, made);
-    let function = unit.function_of(try_);
-    let mut within = unit.syntax.around(try_).take_while(|&id| id != function);
+fn taken(unit: &Unit, attempt: Id) -> Option<Id> {
+    let made = makes(unit, attempt)?;
+    let file = naming(unit, made);
+    let function = unit.function_of(attempt);
+    let mut within = unit.syntax.around(attempt).take_while(|&id| id != function);
     let tries = within
         .find(|&id| matches!(unit.kind(id), "while_statement" | "for_statement" | "for_in_statement"))?;
     // Who goes on for as long as the lock is young asks its holder.
@@ -83,17 +80,22 @@ fn taken(unit: &Unit, try_: Id) -> Option<Id> {
     let removed = after().find(|&id| {
         let named = unit.args(id).first().map(|arg| arg.value);
         let object = || unit.syntax.child(unit.callee(id)?, "object");
-        let all = named.or_else(object).is_some_and(|named| same(unit, named) == file);
-        all && REMOVES.contains(&unit.callee_name(id)) && !in_branch(unit, function, id)
+        let all = named.or_else(object).is_some_and(|named| naming(unit, named) == file);
+        all && removes(unit, id) && !in_branch(unit, function, id)
     })?;
     let anew = |id: Id| {
-        makes(unit, id).is_some_and(|again| same(unit, again) == file) || unit.called(id) == Some(function)
+        makes(unit, id).is_some_and(|again| naming(unit, again) == file) || unit.called(id) == Some(function)
     };
     after().any(|id| id > removed && anew(id)).then_some(removed)
 }
 
+/// Tells whether a call removes a file, by its name.
+fn removes(unit: &Unit, call: Id) -> bool {
+    code::REMOVES.iter().any(|start| start.strip_suffix('(') == Some(unit.callee_name(call)))
+}
+
 /// Returns how a file is named, by what its name was bound to where that is a call: `lock` of `const lock = lockPath(state)`.
-fn same(unit: &Unit, named: Id) -> &str {
+fn naming(unit: &Unit, named: Id) -> &str {
     let value = unit.value(named).filter(|&value| matches!(unit.kind(value), "call" | "call_expression"));
     unit.text(value.unwrap_or(named))
 }

@@ -30,7 +30,9 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
             continue;
         }
         if !running.iter().all(|&at| only_decides(flow, at)) {
-            undelivered(github, flow, (event, &worlds), (&running, &skipped), report);
+            if is_of_version(event) && running.iter().all(|&at| only_checks(github, flow, at)) {
+                undelivered(flow, &Checked { event, worlds: &worlds, skipped: &skipped }, report);
+            }
             continue;
         }
         let found = skipped.iter().find_map(|&at| Some((at, blamed(flow, at, &name, &worlds)?)));
@@ -59,49 +61,67 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     }
 }
 
+/// An event on which only checks run.
+struct Checked<'a> {
+    event: &'a Event,
+    /// The situations in which it starts the workflow.
+    worlds: &'a [usize],
+    /// The jobs that never run then.
+    skipped: &'a [usize],
+}
+
 /// A version that is tagged or released is to be delivered: tells where only checks run for it, and the delivery is skipped with
 /// a job that never runs then, though it takes nothing of that.
-fn undelivered(
-    github: &Github,
-    flow: &Flow,
-    (event, worlds): (&Event, &[usize]),
-    (running, skipped): (&[usize], &[usize]),
-    report: &mut Report<'_>,
-) {
-    let name = event.name.text.to_ascii_lowercase();
-    if !is_of_version(event) || !running.iter().all(|&at| only_checks(github, flow, at)) {
-        return;
-    }
-    let delivered = skipped.iter().copied().filter(|&at| carry::delivers(flow, at));
-    let mut found = delivered.filter_map(|at| Some((at, blamed(flow, at, &name, worlds)?)));
-    let Some((at, up)) = found.next() else {
-        return;
-    };
-    let waits = |&job: &usize| conditions::direct(&flow.model, &flow.model.jobs[job]).contains(&up);
-    let between = [at].into_iter().chain(flow.closures[at].iter().copied()).find(waits);
-    let blamed = &flow.model.jobs[up];
-    let takes = |job: usize| {
-        carry::reads(&flow.model.jobs[job], &blamed.id.text)
-            || !carry::artifacts_taken(flow, up, job).is_empty()
-    };
-    let Some(between) = between.filter(|&between| !takes(between) && !takes(at)) else { return };
-    let job = &flow.model.jobs[between];
+fn undelivered(flow: &Flow, checked: &Checked<'_>, report: &mut Report<'_>) {
+    let Some((at, up)) = held_back(flow, checked) else { return };
+    let Some(between) = waiting_for_nothing(flow, at, up) else { return };
+    let (job, blamed) = (&flow.model.jobs[between], &flow.model.jobs[up]);
+    let event = &checked.event.name;
     report
         .add(
             flow.file,
             job.keys.get("needs").map_or(job.id.span, |key| key.span),
             format!(
-                "on {name} nothing is delivered: `{}` is skipped with `{}`, which never runs then",
-                flow.model.jobs[at].id.text, blamed.id.text
+                "on {} nothing is delivered: `{}` is skipped with `{}`, which never runs then",
+                event.text.to_ascii_lowercase(),
+                flow.model.jobs[at].id.text,
+                blamed.id.text
             ),
         )
         .also(flow.file, condition_place(blamed), "never runs on that event")
-        .also(flow.file, event.name.span, "starts it")
+        .also(flow.file, event.span, "starts it")
         .hint(format!(
             "let `{}` run unless one has failed: `if: ${{{{ !failure() && !cancelled() }}}}`",
             job.id.text
         ))
         .done();
+}
+
+/// Finds a job that delivers, and the one with which it is skipped.
+fn held_back(flow: &Flow, checked: &Checked<'_>) -> Option<(usize, usize)> {
+    let name = checked.event.name.text.to_ascii_lowercase();
+    let delivered = checked.skipped.iter().copied().filter(|&at| carry::delivers(flow, at));
+    let mut found = delivered.filter_map(|at| Some((at, blamed(flow, at, &name, checked.worlds)?)));
+    found.next().filter(|&(at, up)| !is_released_by_hand(flow, at, up))
+}
+
+/// Tells whether a delivery comes each time that a person starts the workflow, by a job that waits for just that: then it is meant
+/// to wait for a person, and a tag is only tested. A job that the person may leave out as well is no such gate.
+fn is_released_by_hand(flow: &Flow, at: usize, gate: usize) -> bool {
+    let by_hand = |world: &usize| flow.worlds[*world].event.as_deref() == Some("workflow_dispatch");
+    let mut worlds = (0..flow.worlds.len()).filter(by_hand);
+    worlds.any(|world| flow.runs[world][gate] == Run::Always && flow.runs[world][at] != Run::Never)
+}
+
+/// Finds the job on the way to another one that waits for `up` itself, where neither of the two takes anything of that.
+fn waiting_for_nothing(flow: &Flow, at: usize, up: usize) -> Option<usize> {
+    let waits = |&job: &usize| conditions::direct(&flow.model, &flow.model.jobs[job]).contains(&up);
+    let takes = |job: usize| {
+        carry::reads(&flow.model.jobs[job], &flow.model.jobs[up].id.text)
+            || !carry::artifacts_taken(flow, up, job).is_empty()
+    };
+    let between = std::iter::once(at).chain(flow.closures[at].iter().copied()).find(waits)?;
+    (!takes(between) && !takes(at)).then_some(between)
 }
 
 /// Tells whether an event says that there is a new version: a release, or a tag and nothing but tags.

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, suggest};
 
 use crate::{
-    code::{Id, Language, Unit, crews, graphs, modules::Modules},
+    code::{
+        Id, Language, Unit, crews,
+        graphs::{self, LostAnswer},
+        modules::Modules,
+    },
     files::{File, FileId},
     repository::Repository,
     rule::Report,
@@ -22,7 +26,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         handoffs(unit, report);
         for graph in graphs::of(unit) {
-            for (other, name, at) in graph.lost_answers(&modules) {
+            for LostAnswer { unit: other, at, name } in graph.lost_answers(&modules) {
                 let what = format!(
                     "this answers `{name}`, and the graph has nothing of that name: the run fails then"
                 );

@@ -12,8 +12,13 @@ const FAILED: &[&str] = &["returncode", "exit_code", "exitCode", "stderr"];
 pub(super) struct State<'a> {
     /// The keys that it reads.
     pub(super) reads: BTreeSet<&'a str>,
-    /// The keys that it writes, each with what.
-    pub(super) writes: Vec<(&'a str, Id)>,
+    writes: Vec<Write<'a>>,
+}
+
+/// A key that a function writes, and to what.
+struct Write<'a> {
+    key: &'a str,
+    value: Id,
 }
 
 impl<'a> State<'a> {
@@ -36,6 +41,11 @@ impl<'a> State<'a> {
         Some(state)
     }
 
+    /// Returns what it writes under a key.
+    pub(super) fn values(&self, key: &str) -> impl Iterator<Item = Id> {
+        self.writes.iter().filter(move |write| write.key == key).map(|write| write.value)
+    }
+
     /// Reads `{ sql, error }`, by which a function takes the state apart.
     fn take_apart(&mut self, unit: &'a Unit, pattern: Id) -> Option<()> {
         for part in unit.syntax.children(pattern) {
@@ -55,7 +65,7 @@ impl<'a> State<'a> {
         let field = |name| unit.syntax.child(around, name);
         match unit.kind(around) {
             "subscript" | "subscript_expression" if field("value").or(field("object")) == Some(named) => {
-                let key = plain(unit, field("subscript").or_else(|| field("index"))?)?;
+                let key = unit.literal(field("subscript").or_else(|| field("index"))?)?;
                 self.read_or_write(unit, around, key)
             }
             "attribute" | "member_expression" if field("object") == Some(named) => {
@@ -63,7 +73,7 @@ impl<'a> State<'a> {
                 let call = unit.syntax[around].parent;
                 let called = unit.syntax.child(call, "function") == Some(around);
                 match name {
-                    "get" if called => drop(self.reads.insert(plain(unit, unit.args(call).first()?.value)?)),
+                    "get" if called => drop(self.reads.insert(unit.literal(unit.args(call).first()?.value)?)),
                     _ if called => return None,
                     _ => return self.read_or_write(unit, around, name),
                 }
@@ -83,7 +93,7 @@ impl<'a> State<'a> {
         let child = |field| unit.syntax.child(around, field);
         let writes = matches!(unit.kind(around), "assignment" | "assignment_expression");
         match child("right").filter(|_| writes && child("left") == Some(part)) {
-            Some(value) => self.writes.push((key, value)),
+            Some(value) => self.writes.push(Write { key, value }),
             None => drop(self.reads.insert(key)),
         }
         Some(())
@@ -99,16 +109,17 @@ impl<'a> State<'a> {
                 for part in unit.syntax.children(back) {
                     match unit.kind(part) {
                         "{" | "}" | "," | "comment" => {}
-                        "shorthand_property_identifier" => self.writes.push((unit.text(part), part)),
+                        "shorthand_property_identifier" => {
+                            self.writes.push(Write { key: unit.text(part), value: part })
+                        }
                         "pair" => {
                             let key = unit.syntax.child(part, "key")?;
-                            let name = plain(unit, key).or_else(|| {
-                                (unit.kind(key) == "property_identifier").then(|| unit.text(key))
-                            })?;
+                            let plain = || (unit.kind(key) == "property_identifier").then(|| unit.text(key));
+                            let key = unit.literal(key).or_else(plain)?;
                             // What is added up, or how great something is, ends by itself.
                             let value = unit.syntax.child(part, "value")?;
                             let number = matches!(unit.kind(value), "integer" | "float" | "number");
-                            (!number).then(|| self.writes.push((name, value)))?;
+                            (!number).then(|| self.writes.push(Write { key, value }))?;
                         }
                         "dictionary_splat" | "spread_element" => {
                             let spread = unit.syntax.children(part).last()?;
@@ -154,9 +165,4 @@ fn first(unit: &Unit, function: Id) -> Option<Id> {
         own && matches!(unit.kind(id), "identifier" | "object_pattern")
     });
     all.find(|&id| !matches!(unit.text(id), "self" | "cls"))
-}
-
-fn plain(unit: &Unit, id: Id) -> Option<&str> {
-    let text = unit.text(id);
-    (unit.kind(id) == "string" && text.starts_with(['"', '\''])).then(|| text.trim_matches(['"', '\'']))
 }

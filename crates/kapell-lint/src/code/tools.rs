@@ -1,11 +1,12 @@
-//! Functions that an agent has for its tools: while one of them waits, the agent does.
+//! Functions that a model may call as its tools.
 
 use std::collections::BTreeSet;
 
-use crate::code::{Id, Unit, guards::has_word};
+use super::{guards::has_word, syntax::Id, unit::Unit};
 
 /// Tells whether one of some calls stands in a tool of an agent, or in a function of the file that such a tool calls.
-pub(super) fn any_in_tool(unit: &Unit, calls: &[Id]) -> bool {
+#[must_use]
+pub fn any_in_tool(unit: &Unit, calls: &[Id]) -> bool {
     // Most files have none.
     if !["tool", "Tool", "TOOL"].iter().any(|word| unit.whole().contains(word)) {
         return false;
@@ -19,27 +20,27 @@ pub(super) fn any_in_tool(unit: &Unit, calls: &[Id]) -> bool {
 }
 
 /// Tells whether something stands in a function that is a tool.
-pub(super) fn is_in_tool(unit: &Unit, at: Id) -> bool {
+#[must_use]
+pub fn is_in_tool(unit: &Unit, at: Id) -> bool {
     any_in_tool(unit, &[at])
 }
 
 /// Returns the call that makes a tool of the function around a node.
-pub(super) fn given_to(unit: &Unit, at: Id) -> Option<Id> {
+#[must_use]
+pub fn given_to(unit: &Unit, at: Id) -> Option<Id> {
     let mut around = unit.syntax.around(at).filter(|&id| unit.kind(id) == "call_expression");
-    around.find(|&id| is_of_tools(unit.callee_name(id)))
+    around.find(|&id| makes_tool(unit.callee_name(id)))
 }
 
 /// Tells whether a function around a call is a tool: by what decorates it, `@tool`; by what it is handed to, `tool({ execute })`;
 /// or by a table of tools that names it, `TOOLS = {"search": search}`.
 fn is_tool(unit: &Unit, function: Id, within: Id, tables: &[&str]) -> bool {
     let whole = unit.syntax[function].parent;
-    let decorated = unit.syntax.children(whole).any(|id| {
-        let name = unit.text(id).split('(').next().unwrap_or_default();
-        unit.kind(id) == "decorator" && is_of_tools(name)
-    });
+    let decorated =
+        unit.syntax.children(whole).any(|id| unit.kind(id) == "decorator" && decorates_tool(unit, id));
     let handed = unit.syntax.around(within).any(|id| {
         matches!(unit.kind(id), "call" | "call_expression")
-            && is_of_tools(unit.callee_name(id))
+            && makes_tool(unit.callee_name(id))
             && id != within
     });
     let name = unit.syntax.child(function, "name").map(|name| unit.text(name));
@@ -47,9 +48,19 @@ fn is_tool(unit: &Unit, function: Id, within: Id, tables: &[&str]) -> bool {
     decorated || handed || listed()
 }
 
-/// Tells whether a name ends as those of what makes a tool do: `function_tool`, `defineTool`, `mcp.tool`.
-fn is_of_tools(name: &str) -> bool {
-    name.trim_start_matches('@').to_ascii_lowercase().ends_with("tool")
+/// Tells whether a decorator makes a tool of what it stands above: `@function_tool`, `@mcp.tool(...)`.
+#[must_use]
+pub fn decorates_tool(unit: &Unit, decorator: Id) -> bool {
+    let name = unit.text(decorator).trim_start_matches('@').split('(').next().unwrap_or_default();
+    makes_tool(name.trim().rsplit('.').next().unwrap_or_default())
+}
+
+/// What makes a tool and is not called so: of Pydantic AI, Microsoft's Agent Framework and Semantic Kernel.
+const MAKERS: &[&str] = &["tool_plain", "ai_function", "kernel_function"];
+
+/// Tells whether a name is that of what makes a tool: `function_tool`, `defineTool`.
+fn makes_tool(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with("tool") || MAKERS.contains(&name)
 }
 
 /// Returns the tables and lists at the top of a file that are called after tools.
