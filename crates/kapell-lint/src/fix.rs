@@ -279,10 +279,9 @@ impl<'a> State<'a> {
         Ok(Passed { edits, repository, warnings })
     }
 
-    /// Judges the repository with other texts in these files. Rules that ask nothing of them find what they found, those that
-    /// never warn are not asked, and so do
-    /// those that look at each file by itself in all files that are not joined with these by calls, and those that look at each
-    /// with whom it names in all that name none of these.
+    /// Judges the repository with other texts in these files. Rules that never warn are not asked. Those that ask nothing of these
+    /// files find what they found before, and so do those that look at each file by itself in all files that are not joined with
+    /// these by calls, and those that look at each with whom it names in all that name none of these.
     fn judge(&self, repository: &Repository, paths: &BTreeSet<&str>) -> Warnings {
         let changed = paths.iter().map(|path| Models::of(path)).fold(Models::default(), Models::or);
         // What a step does may stand in an action, and a recorded duration may be that of any workflow.

@@ -9,6 +9,8 @@ mod generated; // which files are generated, and by what
 
 pub mod files; // the files that were read, by path
 
+mod packages; // what packages of npm say of themselves
+
 mod intent; // what people say about a place
 
 pub mod discover; // which files of a directory count

@@ -24,19 +24,25 @@ pub struct Pair {
     pub likeness: f64,
 }
 
-/// What is compared with each other: what is known in one place and loaded by the same.
-type Circle<'a> = (&'a Scope, Home);
+/// What is known in one place and loaded by the same, which alone is compared with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Circle<'a> {
+    scope: &'a Scope,
+    home: Home,
+}
 
-fn circle(asset: &Asset) -> Option<Circle<'_>> {
-    let compared = matches!(asset.kind, AssetKind::Agent | AssetKind::Command | AssetKind::Skill);
-    (compared && asset.home != Home::Other).then_some((&asset.scope, asset.home))
+impl<'a> Circle<'a> {
+    fn of(asset: &'a Asset) -> Option<Self> {
+        let compared = matches!(asset.kind, AssetKind::Agent | AssetKind::Command | AssetKind::Skill);
+        (compared && asset.home != Home::Other).then_some(Self { scope: &asset.scope, home: asset.home })
+    }
 }
 
 /// Finds all pairs, in order.
 pub(super) fn pairs(agents: &Agents, files: &Files) -> Vec<Pair> {
     let mut circles: BTreeMap<Circle<'_>, Vec<AgentId>> = BTreeMap::new();
     for (id, asset) in agents.iter() {
-        if let Some(circle) = circle(asset) {
+        if let Some(circle) = Circle::of(asset) {
             circles.entry(circle).or_default().push(id);
         }
     }
@@ -58,7 +64,7 @@ pub(super) fn pairs(agents: &Agents, files: &Files) -> Vec<Pair> {
 /// themselves are others.
 pub(super) fn pairs_again(old: &Agents, known: &[Pair], new: &Agents, files: &Files) -> Option<Vec<Pair>> {
     let same = |(one, other): (&Asset, &Asset)| {
-        one.file == other.file && one.kind == other.kind && circle(one) == circle(other)
+        one.file == other.file && one.kind == other.kind && Circle::of(one) == Circle::of(other)
     };
     if old.assets.len() != new.assets.len() || !old.assets.iter().zip(&new.assets).all(same) {
         return None;
@@ -67,8 +73,8 @@ pub(super) fn pairs_again(old: &Agents, known: &[Pair], new: &Agents, files: &Fi
     let is_new = |id: AgentId| !Arc::ptr_eq(&old[id].sketch, &new[id].sketch);
     let mut found: Vec<Pair> =
         known.iter().copied().filter(|pair| !is_new(pair.one) && !is_new(pair.other)).collect();
-    for (id, asset) in new.iter().filter(|&(id, asset)| is_new(id) && circle(asset).is_some()) {
-        for (other, beside) in new.iter().filter(|(_, beside)| circle(beside) == circle(asset)) {
+    for (id, asset) in new.iter().filter(|&(id, asset)| is_new(id) && Circle::of(asset).is_some()) {
+        for (other, beside) in new.iter().filter(|(_, beside)| Circle::of(beside) == Circle::of(asset)) {
             // Two that are new are met twice.
             if other == id || is_new(other) && other < id {
                 continue;

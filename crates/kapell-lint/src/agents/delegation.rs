@@ -44,6 +44,9 @@ pub struct Graph {
     bounded: BTreeMap<AgentId, Vec<Handover>>,
 }
 
+/// The longest chains from agents; `None` for those that are being followed.
+type Followed = BTreeMap<AgentId, Option<Vec<Handover>>>;
+
 /// How the words around a name hand work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
@@ -185,16 +188,13 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
             if in_session && agents[to].definition.is_on("disable-model-invocation") == Some(true) {
                 continue;
             }
-            // What the words around a name say is looked at last: that takes longest.
-            let said = || match !is_agent && reference.names == Names::Command {
-                true => Said::Freely,
-                false => said(text, reference),
-            };
             if to == from || seen.contains(&to) {
                 continue;
             }
             let handover = Handover { from, to, file: asset.file, span: reference.span, in_session };
-            match said() {
+            // What the words around a name say is looked at last: that takes longest.
+            let command = !is_agent && reference.names == Names::Command;
+            match if command { Said::Freely } else { said(text, reference) } {
                 Said::Not => {}
                 Said::Bounded => graph.bounded.entry(from).or_default().push(handover),
                 Said::Freely => {
@@ -549,6 +549,3 @@ impl Graph {
         Some(best)
     }
 }
-
-/// The longest chains from agents; `None` for those that are being followed.
-type Followed = BTreeMap<AgentId, Option<Vec<Handover>>>;

@@ -93,9 +93,7 @@ impl Scope<'_> {
         let set = of(&job.env)
             .map(|at| &job.env[at])
             .or_else(|| of(&self.workflow.env).map(|at| &self.workflow.env[at]));
-        let inner = set.and_then(|(_, text)| text.text.trim().strip_prefix("${{")?.strip_suffix("}}"));
-        let expr =
-            inner.filter(|inner| !inner.contains("${{")).and_then(|inner| Expr::parse(inner.trim()).ok());
+        let expr = set.and_then(|(_, text)| Expr::parse(text.expression()?).ok());
         expr.filter(|_| !job.steps.iter().any(by_step))
     }
 

@@ -59,8 +59,7 @@ pub fn lenience(flow: &Flow, text: &Text) -> Option<Lenience> {
     if text.is("true") {
         return Some(Lenience::All);
     }
-    let inner = text.text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
-    let expr = Expr::parse(inner.trim()).ok()?;
+    let expr = Expr::parse(text.expression()?).ok()?;
     if let Some(unsure) = unsure(expr.root()) {
         return Some(Lenience::AllBut(unsure));
     }
@@ -83,8 +82,7 @@ pub fn lenience(flow: &Flow, text: &Text) -> Option<Lenience> {
 /// the workflow has.
 #[must_use]
 pub fn passes_for(flow: &Flow, text: &Text, job: usize) -> bool {
-    let expr = text.text.trim().strip_prefix("${{").and_then(|inner| inner.strip_suffix("}}"));
-    let Some(expr) = expr.and_then(|inner| Expr::parse(inner.trim()).ok()) else { return false };
+    let Some(Ok(expr)) = text.expression().map(Expr::parse) else { return false };
     let mut worlds = (0..flow.worlds.len()).filter(|&world| flow.runs[world][job] != Run::Never).peekable();
     worlds.peek().is_some()
         && worlds.all(|world| flow.scope(world, job, false).truth(expr.root()) == Some(true))

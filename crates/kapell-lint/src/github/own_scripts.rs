@@ -7,7 +7,10 @@ use super::{
     script::Command,
     tools::{self, Kind},
 };
-use crate::files::{File, FileId, Files, joined};
+use crate::{
+    files::{File, FileId, Files, joined},
+    packages::{self, Package},
+};
 
 /// A script that a step runs, and what it does.
 #[derive(Debug)]
@@ -77,8 +80,8 @@ pub(crate) fn is_shell(program: &str) -> bool {
     matches!(program, "bash" | "sh" | "zsh" | "dash")
 }
 
-/// The longest script that is read, in bytes.
-const LENGTH_MAX: usize = 40_000;
+/// The longest script that is read, in bytes: a longer one is a program.
+pub(crate) const LENGTH_MAX: usize = 40_000;
 
 /// Returns the text of a script of a shell: one that is given to a shell, or says by its first line or its name that it is.
 pub(crate) fn shell_text(file: &File, given: bool) -> Option<&str> {
@@ -95,9 +98,8 @@ fn by_name(files: &Files, step: (&Job, &Step), command: &Command) -> Option<Stri
     }
     let mut words = command.inner()[1..].iter().filter(|word| !word.starts_with('-'));
     let name = words.find(|word| !matches!(word.as_str(), "run" | "run-script"))?;
-    let file = find(files, step, "package.json")?;
-    let package: serde_json::Value = serde_json::from_str(&files[file].text).ok()?;
-    Some(package.get("scripts")?.get(name)?.as_str()?.to_owned())
+    let package = Package::of(&files[find(files, step, packages::MANIFEST)?])?;
+    package.script(name).map(str::to_owned)
 }
 
 /// Programs by which a job often starts what it tests with, and takes it away again.

@@ -97,7 +97,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     format!("each of the {cells} cells of `{}` uploads `{name}`: the first one wins, the others fail", job.id.text),
                 )
                 .severity(if rare { Severity::Low } else { Severity::High })
-                .hint("put what the cells differ in into the name, and download them with `pattern` and `merge-multiple`").done();
+                .hint("put what the cells differ in into the name, and download them with `pattern` and `merge-multiple`")
+                .done();
         }
     }
 }

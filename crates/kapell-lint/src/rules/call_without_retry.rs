@@ -163,7 +163,7 @@ fn once(unit: &Unit, call: Id) -> Option<(String, &'static str)> {
     ONCE.iter().find(says)?;
     let decorator = unit.syntax.around(call).find(|&id| unit.kind(id) == "decorated_definition");
     let (_, what) = service::reached(unit, decorator.unwrap_or(call))?;
-    let asks = matches!(what, Service::Model | Service::Agent);
+    let asks = what.answers();
     let message = format!(
         "this retry{} tries only once: the first 429 or 503 fails it",
         service::place_name(unit, call)

@@ -87,8 +87,7 @@ impl<'a> Shared<'a> {
         if self.cancel.is("true") || self.cancel.is("false") {
             return self.cancel.is("true");
         }
-        let text = self.cancel.text.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
-        let expr = text.and_then(|inner| Expr::parse(inner.trim()).ok());
+        let expr = self.cancel.expression().and_then(|inner| Expr::parse(inner).ok());
         expr.is_some_and(|expr| self.flow.scope(world, 0, false).truth(expr.root()) == Some(true))
     }
 
@@ -210,10 +209,7 @@ fn look(
 /// Tells whether a step that builds an image pushes it in a situation: `push: ${{ github.event_name == 'release' }}`.
 fn pushes(flow: &Flow, world: usize, job: usize, step: &Step) -> bool {
     let Some(push) = step.input("push") else { return true };
-    let Some(inner) = push.text.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")) else {
-        return true;
-    };
-    let Ok(expr) = Expr::parse(inner.trim()) else { return true };
+    let Some(Ok(expr)) = push.expression().map(Expr::parse) else { return true };
     flow.scope(world, job, true).truth(expr.root()) != Some(false)
 }
 

@@ -76,7 +76,7 @@ fn passes(
 /// Finds the model or agent that a `try` asks.
 fn asked(methods: &Methods<'_>, unit: &Unit, attempt: Id) -> Option<(Id, Service)> {
     let body = unit.syntax.child(attempt, "body")?;
-    methods.reached(unit, body).filter(|(_, what)| matches!(what, Service::Model | Service::Agent))
+    methods.reached(unit, body).filter(|(_, what)| what.answers())
 }
 
 /// Returns what a failure is answered with: the only `return` of each handler, where it throws nothing.

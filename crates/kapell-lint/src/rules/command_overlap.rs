@@ -8,7 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
-    agents::{AgentId, Asset, Home, alike::ALIKE, delegation},
+    agents::{
+        AgentId, Asset, Home,
+        alike::{ALIKE, Pair},
+        delegation,
+    },
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -130,34 +134,36 @@ fn is_below(repository: &Repository, command: &Asset) -> bool {
 fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     // What is called comes first, and an agent that it repeats behind it.
-    let rank = |id: AgentId| {
-        let kind = agents[id].kind;
-        (kind != AssetKind::Command, kind == AssetKind::Agent, id)
+    let rank = |id: &AgentId| {
+        let kind = agents[*id].kind;
+        (kind != AssetKind::Command, kind == AssetKind::Agent, *id)
     };
-    let mut alike = BTreeMap::new();
-    for pair in agents.alike(&repository.files) {
-        let (one, other) = (rank(pair.one).min(rank(pair.other)), rank(pair.one).max(rank(pair.other)));
-        let asset = &agents[pair.one];
-        alike.insert((&asset.scope, asset.home, one, other), pair.likeness);
-    }
+    let ranked = |pair: &Pair| {
+        let mut ids = [pair.one, pair.other];
+        ids.sort_by_key(rank);
+        Pair { one: ids[0], other: ids[1], ..*pair }
+    };
+    let mut alike: Vec<Pair> = agents.alike(&repository.files).iter().map(ranked).collect();
+    let place = |pair: &Pair| (&agents[pair.one].scope, agents[pair.one].home);
+    alike.sort_by_key(|pair| (place(pair), rank(&pair.one), rank(&pair.other)));
     let mut told = BTreeSet::new();
-    for ((scope, home, (.., one), (.., other)), likeness) in alike {
-        let (one, other) = (&agents[one], &agents[other]);
+    for pair in alike {
+        let (one, other) = (&agents[pair.one], &agents[pair.other]);
         let is_agent = |asset: &Asset| asset.kind == AssetKind::Agent;
         // Two agents are looked at by themselves, and of one name only one is run.
         if is_agent(one) || !is_agent(other) && one.name == other.name {
             continue;
         }
         // What several clients have is told of once.
-        let (first, last) = (one.name.as_str().min(&other.name), one.name.as_str().max(&other.name));
-        if !told.insert((scope, home, first, last)) {
+        let names = BTreeSet::from([&one.name, &other.name]);
+        if !told.insert((place(&pair), names)) {
             continue;
         }
         let message = format!(
             "`{}` and `{}` are alike to {:.0} %",
             delegation::called(one),
             delegation::called(other),
-            likeness * 100.0
+            pair.likeness * 100.0
         );
         let hint = if is_agent(other) {
             "keep the text in the agent, and let the command start it"

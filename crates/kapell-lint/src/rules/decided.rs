@@ -1,6 +1,6 @@
 //! What a model's answer decides: whether a function goes round again, which several rules ask.
 
-use crate::code::{Id, Language, Service, Unit, service::Methods};
+use crate::code::{Id, Language, Unit, service::Methods};
 
 /// Words of code that counts how deep it is, or what is left to be spent.
 const COUNTS: &[&str] = &[
@@ -64,10 +64,9 @@ pub(super) fn is_decided_by_model(methods: &Methods<'_>, unit: &Unit, call: Id) 
     conditions(unit, call).into_iter().any(|condition| {
         let within = std::iter::once(condition).chain(unit.syntax.below(condition));
         within.filter(|&id| unit.kind(id) == "identifier").any(|id| {
-            unit.values(id, unit.text(id)).iter().any(|&value| {
-                !unit.syntax.holds(value, call)
-                    && matches!(methods.reached(unit, value), Some((_, Service::Model | Service::Agent)))
-            })
+            unit.values(id, unit.text(id))
+                .iter()
+                .any(|&value| !unit.syntax.holds(value, call) && methods.asks(unit, value))
         })
     })
 }

@@ -150,10 +150,7 @@ fn beside_its_environment(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(name) = job.environment.as_ref().and_then(|environment| environment.name.as_ref()) else {
         return;
     };
-    let Some(inner) = name.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}")) else {
-        return;
-    };
-    let Ok(expr) = Expr::parse(inner.trim()) else { return };
+    let Some(Ok(expr)) = name.expression().map(Expr::parse) else { return };
     let goes_out = |kind: Kind| matches!(kind, Kind::Publish | Kind::Deploy | Kind::Pages);
     let outward: Vec<(&Step, &Condition)> = flow
         .steps(at)

@@ -240,11 +240,8 @@ fn says_live(text: &str) -> bool {
 fn is_given_live(flow: &Flow, job: usize) -> bool {
     let given =
         flow.steps(job).filter(|(_, facts)| facts.does(Kind::Deploy)).flat_map(|(step, _)| &step.with);
-    let mut whole = given.filter_map(|(_, value)| value.text.trim().strip_prefix("${{")?.strip_suffix("}}"));
-    whole.any(|held| {
-        let held = held.trim();
-        (held.starts_with("secrets.") || held.starts_with("vars.")) && says_live(held)
-    })
+    let mut whole = given.filter_map(|(_, value)| value.expression());
+    whole.any(|held| (held.starts_with("secrets.") || held.starts_with("vars.")) && says_live(held))
 }
 
 /// Tells whether a job deploys to where nobody relies on it, or where a test looks at it.

@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             for (step, _) in flow.steps(at) {
                 let run = step.run.as_ref().map(|run| run.span);
-                let Some(place) = run.or_else(|| compared(job, step)) else { continue };
+                let Some(place) = run.or_else(|| base_beside_head(job, step)) else { continue };
                 let found = job.expressions_in(place).find_map(|expression| {
                     let root = expression.expr.root();
                     // Alternatives and conditions know that it may be missing.
@@ -89,7 +89,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// name both take the same.
 ///
 /// Source: README of actions/checkout, `ref`: without it, the commit of the event.
-fn compared(job: &Job, step: &Step) -> Option<Span> {
+fn base_beside_head(job: &Job, step: &Step) -> Option<Span> {
     let checks_out = |step: &Step| step.is("actions/checkout") && step.input("repository").is_none();
     let base = step.input("ref").filter(|text| checks_out(step) && text.contains(".base."))?;
     let head = |other: &Step| {

@@ -6,7 +6,7 @@ mod joint; // values that each occur, and never in one cell
 mod shards; // parts of tests that no cell runs
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
-use kapell_spec::github::{Expression, Job, Matrix, Step};
+use kapell_spec::github::{Expression, Job, Matrix, Step, only_expression};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -159,8 +159,9 @@ fn in_scripts(flow: &Flow, at: usize, cells: &[Vec<(&str, &Value)>], report: &mu
         let tests = facts.commands.iter().filter(|command| matches!(command.program(), "test" | "[" | "[["));
         let found = tests.flat_map(|command| command.words.windows(3).map(move |three| (command, three)));
         for (command, three) in found.filter(|(_, three)| matches!(&*three[1], "=" | "==")) {
-            let inner = three[0].strip_prefix("${{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
-            let Some(axis) = inner.and_then(|text| text.strip_prefix("matrix.")) else { continue };
+            let Some(axis) = only_expression(&three[0]).and_then(|text| text.strip_prefix("matrix.")) else {
+                continue;
+            };
             let known = values(axis, cells);
             let plain = !three[2].is_empty() && !three[2].contains(['$', '*', '?', '[', '`']);
             let texts: Option<Vec<_>> = known.iter().map(|value| value.text()).collect();

@@ -175,7 +175,7 @@ fn reaches(methods: &Methods<'_>, unit: &Unit, call: Id) -> bool {
     };
     let changes =
         words(callee).iter().any(|word| begins(word) || again(word)) && !callee.ends_with(".create");
-    let asks = || matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)));
+    let asks = || methods.asks(unit, call);
     !changes && !remembers(unit, call) && programs::agent(unit, call).is_none() && asks()
 }
 

@@ -4,7 +4,7 @@ mod skipped; // installs that are skipped although nothing has installed
 
 mod wiped; // what a second checkout takes away
 
-use kapell_spec::github::{Job, Step, Uses};
+use kapell_spec::github::{Job, Step, Uses, only_expression};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{Flow, StepFacts, facts::Done, tools::Kind};
@@ -206,8 +206,8 @@ fn hides(facts: &StepFacts) -> bool {
 
 /// Tells whether all that a label may be by the matrix is a runner of GitHub.
 fn of_matrix(job: &Job, label: &str) -> bool {
-    let inner = label.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"));
-    let Some(name) = inner.and_then(|text| text.trim().strip_prefix("matrix.")) else { return false };
+    let axis = only_expression(label).and_then(|text| text.strip_prefix("matrix."));
+    let Some(name) = axis else { return false };
     let Some(matrix) = job.matrix.as_ref().filter(|matrix| !matrix.dynamic) else { return false };
     let listed = matrix.axes.iter().filter(|axis| axis.name.text.eq_ignore_ascii_case(name));
     let listed = listed.flat_map(|axis| axis.values.iter().flatten()).map(|(value, _)| value);

@@ -11,6 +11,7 @@ mod targets; // platforms that are installed and not built for
 use self::programs::{IMAGES, RUNS_OTHERS, SELF_CONTAINED, SETUPS};
 use crate::github::{Flow, StepFacts, comments, cost, tools::Kind};
 use crate::{
+    packages::{self, Package},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -65,13 +66,14 @@ fn in_package(repository: &Repository, flow: &Flow, (at, index): (usize, usize),
     if !flow.facts[at][index + 1..].iter().any(runs) {
         return false;
     }
-    let Some(package) = repository.files.find("package.json") else { return false };
-    let text = &*repository.files[package].text;
-    let others = BY_OTHERS.iter().filter(|row| programs.contains(&row.0)).flat_map(|row| row.1);
-    let scripts =
-        text.split_once("\"scripts\"").and_then(|(_, rest)| rest.split('}').next()).unwrap_or_default();
-    let mut words = scripts.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    others.into_iter().any(|name| scripts.contains(name)) || words.any(|word| programs.contains(&word))
+    let manifest = repository.files.find(packages::MANIFEST);
+    let Some(package) = manifest.and_then(|file| Package::of(&repository.files[file])) else { return false };
+    let others = || BY_OTHERS.iter().filter(|row| programs.contains(&row.0)).flat_map(|row| row.1);
+    let names_one = |text: &str| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        others().any(|name| text.contains(name)) || words.any(|word| programs.contains(&word))
+    };
+    package.scripts().any(|(name, run)| names_one(name) || names_one(run))
 }
 
 /// Returns the comment beside what a step uses, if it says something and not only which version that is.

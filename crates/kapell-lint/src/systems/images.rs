@@ -118,8 +118,7 @@ pub const BY_PULL_REQUEST: &str = "pr-$NUMBER";
 /// Returns the images that a step of this job which describes them makes of its inputs; `None` where that is not all that
 /// the tags are, or not clear.
 fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
-    let inner = tags.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim();
-    let id = inner.strip_prefix("steps.")?.strip_suffix(".outputs.tags")?;
+    let id = tags.expression()?.strip_prefix("steps.")?.strip_suffix(".outputs.tags")?;
     let mut steps = flow.steps(job).map(|(step, _)| step);
     let step = steps.find(|step| step.id.as_ref().is_some_and(|own| *own.text == *id))?;
     if !step.is("docker/metadata-action") {
@@ -523,7 +522,7 @@ fn output(flow: &Flow, job: usize, path: &str) -> Option<String> {
         let (id, name) = rest.split_once(".outputs.")?;
         let (at, other) = flow.jobs().find(|(_, job)| *job.id == *id)?;
         let (_, value) = other.outputs.iter().find(|(own, _)| *own.text == *name)?;
-        let inner = value.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim();
+        let inner = value.expression()?;
         return inner.starts_with("steps.").then(|| output(flow, at, inner)).flatten();
     }
     let (id, name) = path.strip_prefix("steps.")?.split_once(".outputs.")?;

@@ -61,6 +61,12 @@ impl Text {
         (!self.text.contains("${{")).then_some(&*self.text)
     }
 
+    /// Returns the expression without its braces and the blanks around it, if the text is one and nothing else.
+    #[must_use]
+    pub fn expression(&self) -> Option<&str> {
+        only_expression(&self.text)
+    }
+
     /// Parses it; `None` if an expression in it is broken.
     #[must_use]
     pub fn template(&self) -> Option<Template> {
@@ -80,6 +86,14 @@ impl std::ops::Deref for Text {
     fn deref(&self) -> &str {
         &self.text
     }
+}
+
+/// Returns the inside of `${{ ... }}`, without the blanks around it, if a text is that and nothing else.
+#[must_use]
+pub fn only_expression(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
+    // Two placeholders, one after the other, start and end alike.
+    (!inner.contains("${{")).then(|| inner.trim())
 }
 
 /// An expression, and where it stands.
@@ -129,10 +143,8 @@ impl Condition {
     pub(super) fn of(node: &Node) -> Option<Self> {
         let scalar = node.scalar().filter(|scalar| !scalar.is_null())?;
         let whole = scalar.text.trim();
-        let inner = whole.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
-        // Two placeholders one after the other start and end alike.
-        let one = inner.filter(|inner| !inner.contains("${{"));
-        let text = one.unwrap_or(whole).trim();
+        let one = only_expression(whole);
+        let text = one.unwrap_or(whole);
         // A block (`|`) keeps the end of its line, which is text as well.
         let around = one.is_none() || scalar.text.len() != whole.len();
         let mixed = around && whole.contains("${{");

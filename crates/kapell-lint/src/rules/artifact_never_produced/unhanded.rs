@@ -5,6 +5,7 @@ use kapell_view::audit::Confidence;
 
 use crate::{
     github::{Flow, StepFacts, script::Command, tools::Kind},
+    packages::{MANIFEST, Package},
     repository::Repository,
     rule::Report,
 };
@@ -122,23 +123,18 @@ fn publishes(repository: &Repository, step: &Step, facts: &StepFacts) -> Option<
         return (!path.contains(['$', '*']) && !repository.files.exists(&in_folder(path)))
             .then_some(Published::Npm);
     }
-    let file = repository.files.find(&in_folder("package.json"))?;
-    let package: serde_json::Value = serde_json::from_str(&repository.files[file].text).ok()?;
-    let scripts = package.get("scripts")?;
+    let package = Package::of(&repository.files[repository.files.find(&in_folder(MANIFEST))?])?;
+    let has = |name: &str| package.script(name).is_some();
     let builds_then = ["prepublishOnly", "prepublish", "prepack", "prepare"];
     let ignored = command.words.iter().any(|word| word == "--ignore-scripts");
-    let by_itself = builds_then.iter().any(|name| scripts.get(name).is_some())
-        && (!ignored || scripts.get("prepare").is_some());
-    let entries: Vec<String> = ["main", "module", "types"]
-        .iter()
-        .filter_map(|key| package.get(key)?.as_str().map(in_folder))
-        .collect();
+    let by_itself = builds_then.into_iter().any(has) && (!ignored || has("prepare"));
+    let entries: Vec<String> = package.entries().map(in_folder).collect();
     let there = match &entries[..] {
         [] => ["index.js", "index.mjs", "index.cjs"]
             .iter()
             .any(|name| repository.files.exists(&in_folder(name))),
         entries => entries.iter().any(|entry| repository.files.exists(entry)),
     };
-    let plain = package.get("bin").is_none() && package.get("exports").is_none() || !entries.is_empty();
-    (!by_itself && !there && plain && scripts.get("build").is_some()).then_some(Published::Npm)
+    let plain = package.bin.is_none() && package.exports.is_none() || !entries.is_empty();
+    (!by_itself && !there && plain && has("build")).then_some(Published::Npm)
 }

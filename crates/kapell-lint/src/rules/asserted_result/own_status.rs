@@ -13,8 +13,8 @@ const LOOKS: &[&str] = &["needs.", "(needs", "/jobs", "onclusion"];
 
 /// Tells of jobs that run after a failure of others, and say how their own few steps went so far.
 ///
-/// Source: GitHub, "Contexts", `job.status`: the current status of the job, which is `success` as long as none of its own steps
-/// has failed.
+/// Source: GitHub, "Contexts reference", `job.status`: "the current status of the job", which is `success` as long as none of its own
+/// steps has failed.
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     if !flow.text.contains("job.status") {
         return;

@@ -1,6 +1,6 @@
 //! One key of `Swatinem/rust-cache` for jobs that compile for different targets: whichever is first saves what is its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::github::{Job, Step, Text};
 use kapell_view::audit::{Confidence, Severity};
@@ -12,7 +12,8 @@ use crate::{
 
 /// A cache under a key that is not that of its job alone.
 struct Shared<'a> {
-    at: usize,
+    /// The number of the job.
+    job: usize,
     key: &'a Text,
     /// What the job compiles for; empty is the machine itself.
     targets: BTreeSet<&'a str>,
@@ -21,54 +22,55 @@ struct Shared<'a> {
 /// Tells of two jobs with the same key that have no target in common: the first saves its own, and the other one finds nothing of
 /// use in each run.
 ///
-/// Sources: `Swatinem/rust-cache`, README, `shared-key`: "A cache key that is used instead of the automatic `job`-based key"; the
-/// system, the compiler and the variables of the environment are in it too. The Cargo Book, "Build Cache": what is compiled for a
-/// target lies in a folder of its own.
+/// Sources: `Swatinem/rust-cache`, README, `shared-key`: "A cache key that is used instead of the automatic `job`-based key, and is
+/// stable over multiple jobs"; "Cache Details": the compiler, its host and variables of the environment are in it too. The Cargo
+/// Book, "Build Cache": what is compiled for a target lies in a folder of its own.
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     if !flow.text.contains("shared-key") || flow.text.contains("CARGO_BUILD_TARGET") {
         return;
     }
     let all: Vec<Shared<'_>> = flow.jobs().filter_map(|(at, job)| shared(flow, at, job)).collect();
-    for (number, one) in all.iter().enumerate() {
-        let other = all[..number].iter().find(|other| clash(flow, one, other));
-        let Some(other) = other else { continue };
-        let (own, first) = (&flow.model.jobs[one.at].id.text, &flow.model.jobs[other.at].id.text);
-        report
-            .add(
-                flow.file,
-                one.key.span,
-                format!("`{own}` and `{first}` save one cache and compile for different targets: the second to end saves nothing, and finds nothing of its own the next time"),
-            )
-            .confidence(Confidence::Medium)
-            .severity(Severity::Medium)
-            .also(flow.file, other.key.span, "the same key")
-            .hint("give each a `shared-key` of its own")
-            .done();
-        return;
-    }
+    let clashing = all.iter().enumerate().find_map(|(number, one)| {
+        let other = all[..number].iter().find(|other| clash(flow, one, other))?;
+        Some((one, other))
+    });
+    let Some((one, other)) = clashing else { return };
+    let (own, first) = (&flow.model.jobs[one.job].id.text, &flow.model.jobs[other.job].id.text);
+    let message = format!(
+        "`{own}` and `{first}` save one cache and compile for different targets: the second to end saves nothing, and finds nothing of its own the next time"
+    );
+    report
+        .add(flow.file, one.key.span, message)
+        .confidence(Confidence::Medium)
+        .severity(Severity::Medium)
+        .also(flow.file, other.key.span, "the same key")
+        .hint("give each a `shared-key` of its own")
+        .done();
 }
 
 /// Tells whether two jobs save under one key and share nothing of what they compile.
 fn clash(flow: &Flow, one: &Shared<'_>, other: &Shared<'_>) -> bool {
-    let (own, theirs) = (&flow.model.jobs[one.at], &flow.model.jobs[other.at]);
     let after = |late: usize, early: usize| flow.closures[late].contains(&early);
-    let env =
-        |job: &Job| job.env.iter().map(|(name, value)| (name.text.clone(), value.text.clone())).collect();
-    let (left, right): (BTreeSet<_>, BTreeSet<_>) = (env(own), env(theirs));
+    let (own, theirs) = (&flow.model.jobs[one.job], &flow.model.jobs[other.job]);
     one.key.text == other.key.text
         && one.targets.is_disjoint(&other.targets)
-        && runners(own).is_some_and(|runners_of| Some(runners_of) == runners(theirs))
-        && before(own) == before(theirs)
-        && left == right
         // Who waits for another one restores what that has saved, and means to.
-        && !after(one.at, other.at)
-        && !after(other.at, one.at)
+        && !after(one.job, other.job)
+        && !after(other.job, one.job)
+        && environment(own) == environment(theirs)
+        && runners(own).is_some_and(|own| Some(own) == runners(theirs))
+        && prepared(own) == prepared(theirs)
+}
+
+/// Returns the variables of a job.
+fn environment(job: &Job) -> BTreeMap<&str, &str> {
+    job.env.iter().map(|(name, value)| (&*name.text, &*value.text)).collect()
 }
 
 /// Returns the cache of a job that compiles with plain commands, and always.
 fn shared<'a>(flow: &'a Flow, at: usize, job: &'a Job) -> Option<Shared<'a>> {
     let step = job.steps.iter().find(|step| is_cache(step))?;
-    let key = step.input("shared-key").filter(|key| !key.text.contains("${{"))?;
+    let key = step.input("shared-key").filter(|key| key.literal().is_some())?;
     let given = ["save-if", "cache-targets", "lookup-only"].iter().any(|name| step.input(name).is_some());
     if given || step.condition.is_some() || job.condition.is_some() {
         return None;
@@ -79,12 +81,14 @@ fn shared<'a>(flow: &'a Flow, at: usize, job: &'a Job) -> Option<Shared<'a>> {
             return None;
         }
         for command in facts.commands.iter().filter(|command| command.program() == "cargo") {
-            if let Some(target) = target(command)? {
-                targets.insert(target);
+            match compiled(command) {
+                Compiled::For(target) => drop(targets.insert(target)),
+                Compiled::Nothing => {}
+                Compiled::Unknown => return None,
             }
         }
     }
-    (!targets.is_empty()).then_some(Shared { at, key, targets })
+    (!targets.is_empty()).then_some(Shared { job: at, key, targets })
 }
 
 /// Tells whether a step keeps what cargo has compiled.
@@ -92,20 +96,27 @@ fn is_cache(step: &Step) -> bool {
     step.is("swatinem/rust-cache")
 }
 
-/// Returns what a command of cargo compiles for, if it compiles; `None` if that is not known.
-#[expect(clippy::option_option, reason = "not known is something else than nothing")]
-fn target(command: &Command) -> Option<Option<&str>> {
+/// What a command of cargo compiles.
+enum Compiled<'a> {
+    /// Nothing of the package, or aside from what it compiles.
+    Nothing,
+    /// The package for a target; empty is the machine itself.
+    For(&'a str),
+    /// Something else.
+    Unknown,
+}
+
+/// Tells what a command of cargo compiles.
+fn compiled(command: &Command) -> Compiled<'_> {
     const COMPILES: &[&str] =
         &["build", "b", "check", "c", "test", "t", "clippy", "nextest", "bench", "doc", "run", "rustc"];
     const ASIDE: &[&str] =
         &["fmt", "audit", "deny", "machete", "metadata", "fetch", "install", "binstall", "publish", "update"];
     let mut words = command.inner().iter().map(String::as_str).skip(1).filter(|word| !word.starts_with('+'));
-    let verb = words.next()?;
-    if ASIDE.contains(&verb) {
-        return Some(None);
-    }
-    if !COMPILES.contains(&verb) {
-        return None;
+    match words.next() {
+        Some(verb) if ASIDE.contains(&verb) => return Compiled::Nothing,
+        Some(verb) if COMPILES.contains(&verb) => {}
+        _ => return Compiled::Unknown,
     }
     let words: Vec<&str> = words.collect();
     let given = words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--target") {
@@ -114,7 +125,7 @@ fn target(command: &Command) -> Option<Option<&str>> {
         None => None,
     });
     let target = given.unwrap_or_default();
-    (!target.contains('$')).then_some(Some(target))
+    if target.contains('$') { Compiled::Unknown } else { Compiled::For(target) }
 }
 
 /// Returns what a job runs on in its cells; `None` if that is not known.
@@ -125,8 +136,7 @@ fn runners(job: &Job) -> Option<BTreeSet<String>> {
             found.insert(label.to_owned());
             continue;
         }
-        let axis =
-            label.text.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim().strip_prefix("matrix.")?;
+        let axis = label.expression()?.strip_prefix("matrix.")?;
         for cell in job.matrix.as_ref()?.cells()? {
             let (_, value) = cell.into_iter().find(|(name, _)| *name == axis)?;
             found.insert(value.text()?.into_owned());
@@ -135,15 +145,22 @@ fn runners(job: &Job) -> Option<BTreeSet<String>> {
     Some(found)
 }
 
+/// What a step does that may choose another compiler.
+#[derive(PartialEq)]
+struct Prepared<'a> {
+    uses: Option<&'a str>,
+    toolchain: Option<&'a str>,
+    script: &'a str,
+}
+
 /// Returns what comes before the cache of a job: it may choose another compiler, which is in the key.
-fn before(job: &Job) -> Vec<String> {
-    let steps =
-        job.steps.iter().take_while(|step| !is_cache(step)).filter(|step| !step.is("actions/checkout"));
-    let toolchain = |step: &Step| step.input("toolchain").map_or(String::new(), |text| text.text.to_string());
-    steps
-        .map(|step| {
-            let uses = step.uses.as_ref().map_or("", |(text, _)| &*text.text);
-            format!("{uses} {} {}", toolchain(step), step.script().trim())
-        })
-        .collect()
+fn prepared(job: &Job) -> Vec<Prepared<'_>> {
+    let before = job.steps.iter().take_while(|step| !is_cache(step));
+    let steps = before.filter(|step| !step.is("actions/checkout"));
+    let prepared = steps.map(|step| Prepared {
+        uses: step.uses.as_ref().map(|(text, _)| &*text.text),
+        toolchain: step.input("toolchain").map(|text| &*text.text),
+        script: step.script().trim(),
+    });
+    prepared.collect()
 }

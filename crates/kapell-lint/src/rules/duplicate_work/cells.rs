@@ -1,5 +1,7 @@
 //! Jobs that are one cell of the matrix of another one.
 
+use std::collections::BTreeSet;
+
 use kapell_core::expr::Value;
 use kapell_spec::github::{Job, Step};
 
@@ -9,10 +11,12 @@ type Cell<'a> = [(&'a str, &'a Value)];
 /// Tells whether some cell of a job prepares all that another job does before its step of that number, on the same runner.
 pub(super) fn has(job: &Job, other: &Job, step: usize) -> bool {
     let cells = job.matrix.as_ref().and_then(|matrix| matrix.cells()).unwrap_or_default();
-    let wanted: Vec<String> = other.steps[..step].iter().map(|step| does(step, &[])).collect();
+    let runners_of_other = runners(other, &[]);
+    let wanted: BTreeSet<String> = other.steps[..step].iter().map(|step| does(step, &[])).collect();
+    let always = || job.steps.iter().filter(|step| step.condition.is_none());
     cells.iter().any(|cell| {
-        let done = || job.steps.iter().filter(|step| step.condition.is_none()).map(|step| does(step, cell));
-        runners(job, cell) == runners(other, &[]) && wanted.iter().all(|step| done().any(|own| own == *step))
+        runners(job, cell) == runners_of_other
+            && wanted.is_subset(&always().map(|step| does(step, cell)).collect())
     })
 }
 

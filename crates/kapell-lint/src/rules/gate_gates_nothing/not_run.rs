@@ -5,6 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     github::{Flow, StepFacts, script::Command, tools::Kind},
+    packages::{MANIFEST, Package},
     repository::Repository,
     rule::Report,
 };
@@ -92,24 +93,13 @@ pub(super) fn absent(repository: &Repository, flow: &Flow, at: usize, report: &m
         for command in &facts.commands {
             let Some(name) = if_present(command).filter(|_| !moves(step)) else { continue };
             let folder = folder.trim_start_matches("./").trim_end_matches('/');
-            let path =
-                if folder.is_empty() { "package.json".to_owned() } else { format!("{folder}/package.json") };
-            let Some(id) = repository.files.find(&path) else { continue };
-            let package: Option<serde_json::Value> = serde_json::from_str(&repository.files[id].text).ok();
-            let Some(scripts) = package.as_ref().and_then(|package| package.get("scripts")?.as_object())
-            else {
+            let path = if folder.is_empty() { MANIFEST.to_owned() } else { format!("{folder}/{MANIFEST}") };
+            let Some(manifest) = repository.files.find(&path) else { continue };
+            let Some(package) = Package::of(&repository.files[manifest]) else { continue };
+            // A form for all packages names what some of them do not have.
+            let Some(near) = near(&package, name).filter(|_| package.script(name).is_none()) else {
                 continue;
             };
-            if scripts.contains_key(name) {
-                continue;
-            }
-            let part = name.rsplit(':').next().unwrap_or(name);
-            let near = scripts.keys().find(|own| *own == part || own.rsplit(':').next() == Some(part));
-            let near = near
-                .map(String::as_str)
-                .or_else(|| suggest::nearest(name, scripts.keys().map(String::as_str)));
-            // A form for all packages names what some of them do not have.
-            let Some(near) = near else { continue };
             report
                 .add(
                     flow.file,
@@ -122,6 +112,14 @@ pub(super) fn absent(repository: &Repository, flow: &Flow, at: usize, report: &m
                 .done();
         }
     }
+}
+
+/// Returns the script of a package that may be meant by a name.
+fn near<'a>(package: &'a Package, name: &str) -> Option<&'a str> {
+    let names = || package.scripts().map(|(own, _)| own);
+    let part = name.rsplit(':').next().unwrap_or(name);
+    let same = |own: &&str| *own == part || own.rsplit(':').next() == Some(part);
+    names().find(same).or_else(|| suggest::nearest(name, names()))
 }
 
 fn moves(step: &Step) -> bool {

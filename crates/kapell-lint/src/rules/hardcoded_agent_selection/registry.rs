@@ -251,6 +251,12 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Tells whether a file has the table under its name, of its own or by an import.
+fn has(unit: &Unit, table: &Table<'_>) -> bool {
+    let taken = || unit.origin(table.name).and_then(|origin| origin.target.as_ref());
+    unit.file == table.unit.file || taken().is_some_and(|(file, _)| *file == table.unit.file)
+}
+
 /// Tells whether a function says that its first parameter may be any text.
 fn takes_any(unit: &Unit, function: Id) -> bool {
     let given = unit.syntax.child(function, "parameters").map_or("", |given| unit.text(given));
@@ -270,9 +276,7 @@ fn first(unit: &Unit, function: Id) -> Option<&str> {
 
 /// Tells whether a function takes its first parameter for a key of the table, by itself or by one that it hands it to first.
 fn asks(modules: &Modules<'_>, table: &Table<'_>, (unit, function): (&Unit, Id), steps: u32) -> bool {
-    let taken = || unit.origin(table.name).and_then(|origin| origin.target.as_ref());
-    let has_table = unit.file == table.unit.file || taken().is_some_and(|(file, _)| *file == table.unit.file);
-    if has_table && looks_up(table, unit, function) {
+    if has(unit, table) && looks_up(table, unit, function) {
         return true;
     }
     let Some((steps, name)) = steps.checked_sub(1).zip(first(unit, function)) else { return false };
@@ -294,9 +298,7 @@ fn asks(modules: &Modules<'_>, table: &Table<'_>, (unit, function): (&Unit, Id),
 
 /// Names that stand in the brackets of the table itself: `AGENTS["refunds-agent"]`.
 fn asked_by_key(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
-    let own = unit.file == table.unit.file;
-    let taken = || unit.origin(table.name).and_then(|origin| origin.target.as_ref());
-    if !own && taken().is_none_or(|(file, _)| *file != table.unit.file) {
+    if !has(unit, table) {
         return;
     }
     for asked in unit.syntax.of_kind(&["subscript", "subscript_expression"]) {
@@ -504,12 +506,11 @@ fn looks_up(table: &Table<'_>, unit: &Unit, function: Id) -> bool {
         let named = |word: &str| has_word(line, &word.to_ascii_lowercase());
         any(line, &[".get(", " in "]) && (named(name) || named(table.name))
     };
-    let code = guards::code(unit, function);
-    let looks = code.replace(&format!("{}.get({name})", table.name).to_ascii_lowercase(), "");
-    let looks = looks.lines().any(of_name);
-    let falls_back = |text: &str| looks || any(text, &["??", "||", "?.", " or "]);
     // What is not there may be refused by hand: `AGENTS.get(name)`, and then `throw`.
     let got = format!("{}.get({name})", table.name);
+    let rest = guards::code(unit, function).replace(&got.to_ascii_lowercase(), "");
+    let looks = rest.lines().any(of_name);
+    let falls_back = |text: &str| looks || any(text, &["??", "||", "?.", " or "]);
     if text.contains(&*got) && ["throw ", "raise "].iter().any(|word| text.contains(word)) {
         return !falls_back(&text.replace(&*got, ""));
     }

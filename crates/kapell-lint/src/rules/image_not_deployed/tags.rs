@@ -1,6 +1,6 @@
 //! What a tag stands for.
 
-use kapell_spec::github::Event;
+use kapell_spec::github::{Event, only_expression};
 
 use crate::{
     github::globs,
@@ -49,7 +49,7 @@ pub(super) fn tag_of(tag: &str) -> Option<Tag<'_>> {
     }
     let inner = tag.trim_matches(['"', '\'']).trim();
     let inner = inner.strip_prefix("sha-").unwrap_or(inner);
-    let expression = inner.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+    let expression = only_expression(inner);
     let variable = inner.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     match expression.or(variable).or_else(|| inner.strip_prefix('$')) {
         None => (!tag.contains(['$', '`'])).then_some(Tag::Written(tag)),

@@ -8,7 +8,7 @@ use kapell_view::audit::Severity;
 
 use crate::{
     code::{
-        Id, Language, Service, Unit,
+        Id, Language, Unit,
         service::{self, Methods},
     },
     rule::Report,
@@ -86,7 +86,7 @@ fn answer<'a>(methods: &Methods<'_>, unit: &'a Unit, handler: Id, errors: &'a st
     let mut otherwise = kept(unit, tried).filter(|other| unit.text(other.place) == unit.text(own.place));
     let answer = otherwise.find(|other| unit.kind(other.value) != "string")?;
     let (_, reached) = methods.reached(unit, tried)?;
-    matches!(reached, Service::Model | Service::Agent).then_some(Answered {
+    reached.answers().then_some(Answered {
         unit,
         at: own.assignment,
         key: own.key,

@@ -65,10 +65,7 @@ fn is_left(unit: &Unit, call: Id) -> bool {
 /// Tells whether a function sees to its failures itself: each call that it waits for, or that asks a model or an agent, stands
 /// in a `try` that throws nothing on, or before a `.catch(...)`.
 pub(super) fn catches_all(methods: &Methods<'_>, unit: &Unit, function: Id) -> bool {
-    let asks = |call: Id| {
-        unit.awaited(call)
-            || matches!(methods.reached(unit, call), Some((_, Service::Model | Service::Agent)))
-    };
+    let asks = |call: Id| unit.awaited(call) || methods.asks(unit, call);
     let mut own = unit.calls_in(function).filter(|&call| asks(call)).peekable();
     own.peek().is_some() && own.all(|call| is_caught(unit, function, call))
 }

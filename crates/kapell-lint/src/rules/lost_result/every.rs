@@ -23,7 +23,7 @@ const FAILED: &[&str] = &["rejected", "Exception", "Error", "reason"];
 /// What only tells people of something.
 const LOGS: &[&str] = &["console", "log", "logger", "logging", "print"];
 
-/// Tells of them.
+/// Tells of such questions, in functions that gather results of which they keep the failures.
 pub(super) fn check(methods: &Methods<'_>, units: &[Unit], unit: &Unit, report: &mut Report<'_>) {
     if !["return_exceptions", "allSettled"].iter().any(|word| unit.whole().contains(word)) {
         return;
@@ -52,9 +52,10 @@ fn decided(units: &[Unit], unit: &Unit, call: Id) -> Option<Id> {
     let (mut rest, mut failures) = (None, Vec::new());
     for used in later(unit, results) {
         let list = list_of(unit, used)?;
-        match keeps(unit, used, list.1)? {
-            Kept::Rest => rest = Some(list.0).filter(|_| rest.is_none()),
-            Kept::Failures => failures.push(list.0),
+        match taken(unit, used, list.value)? {
+            Taken::Rest if rest.is_some() => return None,
+            Taken::Rest => rest = Some(list.name),
+            Taken::Failures => failures.push(list.name),
         }
     }
     let rest = rest?;
@@ -68,32 +69,41 @@ fn decided(units: &[Unit], unit: &Unit, call: Id) -> Option<Id> {
 }
 
 /// What a list takes of results.
-enum Kept {
+enum Taken {
+    /// What did not fail.
     Rest,
+    /// What failed.
     Failures,
 }
 
-/// Returns the name and the value that is made of some results.
-fn list_of(unit: &Unit, used: Id) -> Option<(Id, Id)> {
+/// A list that is made of results.
+struct List {
+    name: Id,
+    value: Id,
+}
+
+/// Returns the list that a use of some results makes.
+fn list_of(unit: &Unit, used: Id) -> Option<List> {
     let bound = unit.syntax.around(used).find(|&id| {
         matches!(unit.kind(id), "variable_declarator" | "assignment" | "statement_block" | "block")
     })?;
     let value = unit.syntax.child(bound, "value").or_else(|| unit.syntax.child(bound, "right"))?;
-    Some((bound_name(unit, bound)?, value))
+    Some(List { name: bound_name(unit, bound)?, value })
 }
 
 /// Tells what of the results a list takes, if that can be seen.
-fn keeps(unit: &Unit, used: Id, value: Id) -> Option<Kept> {
+fn taken(unit: &Unit, used: Id, value: Id) -> Option<Taken> {
     let text = unit.text(value);
     if unit.language == Language::Python {
         picked(unit, used).filter(|&list| list == value)?;
         let condition = text.rsplit_once(" if ")?.1;
         let failures = FAILED.iter().any(|word| condition.contains(word));
-        return Some(if failures && !condition.contains("not ") { Kept::Failures } else { Kept::Rest });
+        return Some(if failures && !condition.contains("not ") { Taken::Failures } else { Taken::Rest });
     }
-    match (text.contains("fulfilled"), text.contains("rejected")) {
-        (true, false) => Some(Kept::Rest).filter(|_| !text.contains("!==") && !text.contains("!=")),
-        (false, true) => Some(Kept::Failures).filter(|_| !text.contains("!==") && !text.contains("!=")),
+    // `s.status !== "rejected"` takes the others.
+    match (text.contains("fulfilled"), text.contains("rejected"), text.contains("!=")) {
+        (true, false, false) => Some(Taken::Rest),
+        (false, true, false) => Some(Taken::Failures),
         _ => None,
     }
 }

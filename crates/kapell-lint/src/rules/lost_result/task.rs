@@ -77,7 +77,7 @@ fn dropped<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Dropped<'a>> {
     let tasks = lost.into_iter().filter_map(|call| {
         let answers = asked.contains(&unit.function_of(call));
         let reached = methods.reached(unit, call).map(|(_, service)| service);
-        if !answers && !matches!(reached, Some(Service::Model | Service::Agent)) {
+        if !answers && !reached.is_some_and(Service::answers) {
             return None;
         }
         let weighs = answers || reached == Some(Service::Agent);

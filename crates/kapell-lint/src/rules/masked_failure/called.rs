@@ -16,7 +16,8 @@ use super::{
 use crate::{
     files::FileId,
     github::{
-        facts, own_scripts,
+        facts,
+        own_scripts::{self, LENGTH_MAX},
         script::{Command, Then, commands},
         tools::Kind,
     },
@@ -60,9 +61,6 @@ fn of_strict(script: Script<'_>, at: usize) -> Option<Lost> {
         None => lost,
     })
 }
-
-/// How long a script is at most, in bytes: a longer one is a program.
-pub(super) const LENGTH_MAX: usize = 40_000;
 
 /// What steps call, each place told once.
 pub(super) struct Called<'a> {
@@ -133,14 +131,12 @@ impl<'a> Called<'a> {
     /// Finds the script of a shell that a command runs. `bash -e ci.sh` is none: it ends at the first failure.
     fn shell(&self, script: Script<'_>, command: &Command) -> Option<FileId> {
         let words = command.inner();
-        let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
+        let shell = own_scripts::is_shell(command.program());
         let path = words
             .get(usize::from(shell))
             .filter(|path| path.contains(['/', '.']) && !path.starts_with('-'))?;
         let file = self.find_script(script, path)?;
-        let first = self.repository.files[file].text.lines().next().unwrap_or_default();
-        let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
-        (own || shell || path.ends_with(".sh") || path.ends_with(".bash")).then_some(file)
+        own_scripts::shell_text(&self.repository.files[file], shell).map(|_| file)
     }
 
     /// A script that only shows which of its checks failed, where nobody else reads that.
@@ -172,7 +168,7 @@ impl<'a> Called<'a> {
             && ["set -e", "set -o errexit"].iter().any(|word| text.contains(word))
             && !["set +e", "trap "].iter().any(|word| text.contains(word))
             && functions_only_speak(text);
-        if !(goes_on || shrugs || leaves || loops || strict) || text.len() > LENGTH_MAX {
+        if !(goes_on || shrugs || leaves || loops || strict) {
             return None;
         }
         const GOES_ON: &str = "set +e\n";

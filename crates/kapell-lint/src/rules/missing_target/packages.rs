@@ -1,6 +1,6 @@
 //! Scripts of a package that steps run, and that its `package.json` does not have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use kapell_spec::{
     finding::Span,
@@ -12,6 +12,7 @@ use super::scripts::checks_out_other;
 use crate::{
     files::{FileId, Files},
     github::{Flow, StepFacts, own_scripts, script::Command},
+    packages::{self, Package},
     repository::Repository,
     rule::{Report, names},
 };
@@ -27,9 +28,6 @@ const BUILT_IN: &[&str] =
 const CHANGES: &[&str] =
     &["cd ", "pushd", "package.json", "npm pkg", "git checkout", "git switch", "git clone", "tar ", "unzip"];
 
-/// The names of the scripts of each `package.json` that was read; nothing for one that cannot be read.
-type Known = BTreeMap<FileId, Option<BTreeSet<String>>>;
-
 /// A script that is not there.
 struct Missing {
     name: String,
@@ -42,17 +40,16 @@ struct Missing {
 ///
 /// Source: npm, "npm run": without `--if-present` an undefined script is an error.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    let mut known = Known::new();
     for flow in repository.asked_flows() {
         // What is called from elsewhere has the files of its caller.
         let runs = ["npm run", "pnpm run", "run-script"].iter().any(|word| flow.text.contains(word));
         if !runs || flow.model.event("workflow_call").is_some() || flow.model.folder.is_some() {
             continue;
         }
-        let all = flow.jobs().flat_map(|(at, job)| missing(&repository.files, flow, (at, job), &mut known));
+        let all = flow.jobs().flat_map(|(at, job)| missing(&repository.files, flow, at, job));
         let all: Vec<Missing> = all.collect();
         if let Some((first, rest)) = all.split_first() {
-            tell(repository, flow, (first, rest), &known, report);
+            tell(repository, flow, (first, rest), report);
         }
     }
 }
@@ -61,17 +58,18 @@ fn tell(
     repository: &Repository,
     flow: &Flow,
     (first, rest): (&Missing, &[Missing]),
-    known: &Known,
     report: &mut Report<'_>,
 ) {
     let mut seen = BTreeSet::new();
     let all = std::iter::once(first).chain(rest).map(|missing| &*missing.name);
     let listed: Vec<&str> = all.filter(|name| seen.insert(*name)).collect();
-    let path = &repository.files[first.package].path;
+    let manifest = &repository.files[first.package];
+    let path = &manifest.path;
     let word = if listed.len() == 1 { "script" } else { "scripts" };
     let message = format!("`{path}` has no {word} {}: the step fails", names(listed));
-    let own = known.get(&first.package).and_then(Option::as_ref);
-    let near = own.and_then(|own| suggest::mistyped(&first.name, own.iter().map(String::as_str), 2));
+    let package = Package::of(manifest);
+    let own = package.iter().flat_map(|package| package.scripts()).map(|(name, _)| name);
+    let near = suggest::mistyped(&first.name, own, 2);
     let mut draft = report.add(flow.file, first.span, message).hint(match near {
         Some(near) => format!("run `{near}`"),
         None => format!("add `{}` to `scripts`, or run what is there", first.name),
@@ -83,7 +81,7 @@ fn tell(
 }
 
 /// Finds such scripts in the steps of a job, as long as these have the repository as it is.
-fn missing(files: &Files, flow: &Flow, (at, job): (usize, &Job), known: &mut Known) -> Vec<Missing> {
+fn missing(files: &Files, flow: &Flow, at: usize, job: &Job) -> Vec<Missing> {
     let mut found = Vec::new();
     let mut checked_out = false;
     for (step, facts) in flow.steps(at) {
@@ -99,7 +97,7 @@ fn missing(files: &Files, flow: &Flow, (at, job): (usize, &Job), known: &mut Kno
         }
         if checked_out {
             found.extend(facts.commands.iter().filter_map(|command| {
-                let (name, package) = lacks(files, (job, step), facts, command, known)?;
+                let (name, package) = lacks(files, (job, step), facts, command)?;
                 Some(Missing { name, span: flow.script_line(step, command.start, ""), package })
             }));
         }
@@ -126,7 +124,6 @@ fn lacks(
     place: (&Job, &Step),
     facts: &StepFacts,
     command: &Command,
-    known: &mut Known,
 ) -> Option<(String, FileId)> {
     // One that the script asks for may be missing.
     if command.asked || command.depth > 0 || facts.commands.iter().any(|other| other.program() == "alias") {
@@ -142,16 +139,7 @@ fn lacks(
     if !plain || !quiet || BUILT_IN.contains(name) {
         return None;
     }
-    let package = own_scripts::find(files, place, "package.json")?;
-    let scripts = known.entry(package).or_insert_with(|| scripts(&files[package].text)).as_ref()?;
-    (!scripts.contains(*name)).then(|| ((*name).to_owned(), package))
-}
-
-/// Returns the names of the scripts of a package, which may have none.
-fn scripts(text: &str) -> Option<BTreeSet<String>> {
-    let package: serde_json::Value = serde_json::from_str(text).ok()?;
-    match package.get("scripts") {
-        Some(scripts) => Some(scripts.as_object()?.keys().cloned().collect()),
-        None => Some(BTreeSet::new()),
-    }
+    let manifest = own_scripts::find(files, place, packages::MANIFEST)?;
+    let lacks = Package::of(&files[manifest])?.script(name).is_none();
+    lacks.then(|| ((*name).to_owned(), manifest))
 }

@@ -4,7 +4,12 @@ use kapell_spec::{finding::Span, line};
 use kapell_view::audit::{AssetKind, Severity};
 
 use super::is_open;
-use crate::{agents::Asset, repository::Repository, rule::Report};
+use crate::{
+    agents::Asset,
+    packages::{self, Package},
+    repository::Repository,
+    rule::Report,
+};
 
 /// How a line says that tests have passed, in small letters.
 const CLAIMS: &[&str] =
@@ -29,18 +34,11 @@ const MAY_RUN: &[&str] = &[
     "build", "lint",
 ];
 
-/// Scripts that npm runs by itself, as they stand in a manifest.
+/// Scripts that npm runs by itself.
 ///
 /// Source: npm, "scripts": `npm publish` runs `prepublishOnly` and `prepack`, `npm version` runs `preversion` and `version`.
-const BY_ITSELF: &[&str] = &[
-    "\"prepublish\"",
-    "\"prepublishOnly\"",
-    "\"prepack\"",
-    "\"prepare\"",
-    "\"preversion\"",
-    "\"version\"",
-    "\"prerelease\"",
-];
+const BY_ITSELF: &[&str] =
+    &["prepublish", "prepublishOnly", "prepack", "prepare", "preversion", "version", "prerelease"];
 
 /// Words of what such a script runs where it may be tests.
 const TESTS: &[&str] = &["test", "check", "verif", "valid", " ci", "all", "qa", "release"];
@@ -126,18 +124,16 @@ fn speaks_of_tests(repository: &Repository, asset: &Asset, lower: &str, block: S
 /// Tells whether something runs by itself when a command publishes or pushes: a script of npm, a hook of git or of Claude Code.
 fn runs_by_itself(repository: &Repository) -> bool {
     repository.files.iter().any(|(_, file)| match file.name() {
-        "package.json" => BY_ITSELF.iter().any(|script| may_test(&file.text, script)),
+        packages::MANIFEST => {
+            Package::of(file).is_none_or(|package| BY_ITSELF.iter().any(|script| may_test(&package, script)))
+        }
         "settings.json" | "settings.local.json" | "hooks.json" => file.text.contains("test"),
         "pre-push" | "pre-commit" | ".pre-commit-config.yaml" | "lefthook.yml" => true,
         _ => false,
     })
 }
 
-/// Tells whether a manifest has a script that may run tests.
-fn may_test(manifest: &str, script: &str) -> bool {
-    let mut given = manifest.match_indices(script).filter_map(|(at, _)| {
-        let value = manifest[at + 1..].split_once(':')?.1.trim_start().strip_prefix('"')?;
-        value.split('"').next()
-    });
-    given.any(|value| TESTS.iter().any(|word| value.contains(word)))
+/// Tells whether a package has a script that may run tests.
+fn may_test(package: &Package, script: &str) -> bool {
+    package.script(script).is_some_and(|run| TESTS.iter().any(|word| run.contains(word)))
 }

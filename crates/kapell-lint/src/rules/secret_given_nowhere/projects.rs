@@ -67,6 +67,5 @@ fn writes(flow: &Flow, job: &Job, step: &Step, facts: &StepFacts) -> Option<Writ
 
 /// Tells whether a value is the token of the run, and nothing else in any case.
 fn is_of_run(value: &Text) -> bool {
-    let inner = value.text.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
-    matches!(inner.map(str::trim), Some("secrets.GITHUB_TOKEN" | "github.token"))
+    matches!(value.expression(), Some("secrets.GITHUB_TOKEN" | "github.token"))
 }

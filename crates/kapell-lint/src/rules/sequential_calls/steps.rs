@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{WANTED, is_change};
 use crate::{
     code::{
-        Id, Service, Unit,
+        Id, Unit,
         graphs::{self, Edge, Graph},
         service::Methods,
     },
@@ -92,7 +92,7 @@ fn uses<'a>(methods: &Methods<'_>, graph: &Graph<'a>, name: &str) -> Option<Uses
     let unit = graph.unit;
     let (_, runs) = graph.nodes.get(name)?;
     let function = unit.function(unit.text((*runs)?))?;
-    let asks = matches!(methods.reached(unit, function), Some((_, Service::Model | Service::Agent)));
+    let asks = methods.asks(unit, function);
     if !asks || is_change(name) || is_change(unit.text((*runs)?)) {
         return None;
     }

@@ -74,9 +74,7 @@ fn is_hosted(job: &Job, label: &Text) -> bool {
     match label.literal() {
         Some(label) => known(label),
         None => {
-            let axis =
-                label.text.trim().strip_prefix("${{").and_then(|text| text.trim().strip_prefix("matrix."));
-            let axis = axis.and_then(|text| text.strip_suffix("}}")).map(str::trim);
+            let axis = label.expression().and_then(|text| text.strip_prefix("matrix."));
             let cells = job.matrix.as_ref().and_then(|matrix| matrix.cells()).unwrap_or_default();
             let of = |cell: &Vec<(&str, &kapell_core::expr::Value)>| {
                 let value =

@@ -41,7 +41,8 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
             ),
         )
         .severity(Severity::High)
-        .hint("put `${{ github.ref }}` into the group").done();
+        .hint("put `${{ github.ref }}` into the group")
+        .done();
 }
 
 /// Tells whether a job runs on a machine of its own: its labels say more of it than what it can run, or nothing.

@@ -130,8 +130,8 @@ fn by_setters<'a>(
     };
     let (callee, last) = (called(reset)?, unit.callee_name(reset).to_ascii_lowercase());
     let empties = match *unit.args(reset) {
-        [] => CLEARS.iter().any(|verb| last.starts_with(verb)).then_some(false)?,
-        [only] => is_nothing(unit, only.value).then_some(true)?,
+        [] if CLEARS.iter().any(|verb| last.starts_with(verb)) => false,
+        [only] if is_nothing(unit, only.value) => true,
         _ => return None,
     };
     let set = own.iter().copied().filter(|&id| id < wait).find(|&id| {

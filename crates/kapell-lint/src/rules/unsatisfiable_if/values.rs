@@ -251,8 +251,7 @@ pub(in crate::rules) fn handed_on<'a>(
 ) -> Option<(usize, &'a str, &'a str)> {
     let (at, job) = flow.jobs().find(|(_, job)| job.id.text.eq_ignore_ascii_case(id))?;
     let (_, value) = job.outputs.iter().find(|(known, _)| known.text.eq_ignore_ascii_case(name))?;
-    let inner = value.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"))?;
-    let (step, output) = inner.trim().strip_prefix("steps.")?.split_once(".outputs.")?;
+    let (step, output) = value.expression()?.strip_prefix("steps.")?.split_once(".outputs.")?;
     let plain = output.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     plain.then_some((at, step, output))
 }

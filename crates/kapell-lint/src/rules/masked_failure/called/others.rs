@@ -5,12 +5,13 @@ use kapell_view::audit::Severity;
 
 use super::{
     super::{Lost, Script, short, ways},
-    Called, LENGTH_MAX, line,
+    Called, line,
 };
 use crate::{
     files::FileId,
     github::{
         facts,
+        own_scripts::LENGTH_MAX,
         script::{Command, Then, commands},
         tools::Kind,
     },

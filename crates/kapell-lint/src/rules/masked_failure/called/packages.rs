@@ -13,6 +13,7 @@ use crate::{
         script::{Command, Then, commands},
         tools::{self, Kind},
     },
+    packages::{MANIFEST, Package},
     rule::Report,
 };
 
@@ -56,14 +57,12 @@ impl Called<'_> {
         let (_, name) = names.find(|(_, word)| !matches!(word.as_str(), "run" | "run-script"))?;
         let name = if name == "t" { "test" } else { name };
         let folder = folder.and_then(|at| words.get(at)).map(|folder| folder.trim_end_matches('/'));
-        let path =
-            folder.map_or_else(|| "package.json".to_owned(), |folder| format!("{folder}/package.json"));
+        let path = folder.map_or_else(|| MANIFEST.to_owned(), |folder| format!("{folder}/{MANIFEST}"));
         let file = self.find(script, &path)?;
-        let text = &*self.repository.files[file].text;
-        key(text, name)?;
-        let package: serde_json::Value = serde_json::from_str(text).ok()?;
-        let own = package.get("scripts")?.get(name)?.as_str()?;
-        Some((file, name, own.to_owned()))
+        let manifest = &self.repository.files[file];
+        key(&manifest.text, name)?;
+        let own = Package::of(manifest)?.script(name)?.to_owned();
+        Some((file, name, own))
     }
 
     /// A script of the package that lets its check fail: `"test": "jest || exit 0"`.
