@@ -1,5 +1,7 @@
 //! What the scripts of the repository do that a step runs: files, and scripts of the package.
 
+use std::sync::Arc;
+
 use kapell_spec::github::{Job, Step, Workflow};
 
 use super::{
@@ -18,19 +20,28 @@ pub(crate) struct OwnScript {
     /// The file that is nothing else.
     pub(crate) file: Option<FileId>,
     /// Its text.
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     /// What its commands do.
-    pub(crate) facts: StepFacts,
+    pub(crate) facts: Arc<StepFacts>,
 }
 
 /// Returns the scripts of the repository that a step runs by their paths or by their names in `package.json`.
 pub(crate) fn of_step(files: &Files, job: &Job, step: &Step, facts: &StepFacts) -> Vec<OwnScript> {
     let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
-    let found = plain.filter_map(|command| match by_path(files, (job, step), command) {
-        Some(file) => Some((Some(file), files[file].text.to_string())),
-        None => by_name(files, (job, step), command).map(|text| (None, text)),
+    let found = plain.filter_map(|command| {
+        if let Some(id) = by_path(files, (job, step), command) {
+            let file = &files[id];
+            return Some(OwnScript { file: Some(id), text: file.text.clone(), facts: facts_of(file) });
+        }
+        let text = by_name(files, (job, step), command)?;
+        Some(OwnScript { file: None, facts: facts::of_text(&text).into(), text: text.into() })
     });
-    found.map(|(file, text)| OwnScript { file, facts: facts::of_text(&text), text }).collect()
+    found.collect()
+}
+
+/// Returns what the commands of a script do, which is found once for each text: many steps may run it, and many rules ask.
+pub(crate) fn facts_of(script: &File) -> Arc<StepFacts> {
+    script.made(|script| facts::of_text(&script.text))
 }
 
 /// Finds a file by its path, as a step sees it: from its folder, or from that of its job.

@@ -3,7 +3,7 @@
 mod calls; // what both call
 mod cells; // a job that is one cell of another one
 
-use kapell_spec::github::Name;
+use kapell_spec::github::{Job, Name, Step};
 use kapell_view::audit::{Confidence, Severity};
 use std::{cell::OnceCell, collections::BTreeMap};
 
@@ -33,11 +33,34 @@ const LEAST: u32 = 30;
 /// The least that a workflow with nothing else in it does again, in seconds.
 const LEAST_ALONE: u32 = 60;
 
-/// A check that runs twice: how long it takes, its command, and where.
-type Twice<'a> = (u32, &'a String, At<'a>, At<'a>);
+/// A check that runs twice.
+struct Twice<'a> {
+    /// How long it takes.
+    seconds: u32,
+    command: &'a str,
+    /// Where it runs in the first workflow, and in the second.
+    one: At<'a>,
+    other: At<'a>,
+}
 
-/// Where a check runs: file, job, step.
-type At<'a> = (&'a Flow, usize, usize);
+/// Where a check runs.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    flow: &'a Flow,
+    /// The number of the job, and that of the step in it.
+    job: usize,
+    step: usize,
+}
+
+impl<'a> At<'a> {
+    fn job(self) -> &'a Job {
+        &self.flow.model.jobs[self.job]
+    }
+
+    fn step(self) -> &'a Step {
+        &self.job().steps[self.step]
+    }
+}
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let starts = |flow| ["pull_request", "push"].map(|event| Changes::of(flow, event));
@@ -158,7 +181,7 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
                     .command
                     .and_then(|at| facts.commands.get(at))
                     .map_or_else(String::new, |command| command.inner().join(" "));
-                let check = Check::new(done.work.seconds, &program, (flow, at, index));
+                let check = Check::new(done.work.seconds, &program, At { flow, job: at, step: index });
                 found.entry((program, folder.clone())).or_insert(check);
             }
             // An action that checks, and is given the same.
@@ -170,7 +193,7 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
                     step.with.iter().map(|(name, text)| format!(" {}={}", name.text, text.text)).collect();
                 let whole = format!("{}{}", done.text, given.concat());
                 if !whole.contains("${{") {
-                    let check = Check::new(done.work.seconds, &whole, (flow, at, index));
+                    let check = Check::new(done.work.seconds, &whole, At { flow, job: at, step: index });
                     found.entry((whole, folder)).or_insert(check);
                 }
             }
@@ -264,43 +287,42 @@ fn plain(script: &str) -> String {
 
 /// Tells whether a check is the same in both to the letter, but for what it writes down, on the same runner, or in a cell that does
 /// all of the other job: what a workflow is for that has no other.
-fn is_copy((_, _, one, other): &Twice<'_>) -> bool {
-    let script = |(flow, job, step): &At<'_>| plain(flow.model.jobs[*job].steps[*step].script());
-    let (left, right) = (&one.0.model.jobs[one.1], &other.0.model.jobs[other.1]);
+fn is_copy(&Twice { one, other, .. }: &Twice<'_>) -> bool {
+    let script = |at: At<'_>| plain(at.step().script());
+    let (left, right) = (one.job(), other.job());
     let runs_alike = match (&left.matrix, &right.matrix) {
         (None, None) => cells::runners(left, &[]) == cells::runners(right, &[]),
-        (Some(_), None) => cells::has(left, right, other.2),
-        (None, Some(_)) => cells::has(right, left, one.2),
+        (Some(_), None) => cells::has(left, right, other.step),
+        (None, Some(_)) => cells::has(right, left, one.step),
         (Some(_), Some(_)) => false,
     };
     runs_alike && script(one) == script(other) && left.env.is_empty() == right.env.is_empty()
 }
 
 /// Tells whether it is the second of two jobs that is one cell of the other one; `None` if neither is.
-fn one_cell((_, _, one, other): &Twice<'_>) -> Option<bool> {
-    let has_cells = |(flow, job, _): &At<'_>| flow.model.jobs[*job].matrix.is_some();
+fn one_cell(&Twice { one, other, .. }: &Twice<'_>) -> Option<bool> {
+    let has_cells = |at: At<'_>| at.job().matrix.is_some();
     (has_cells(one) != has_cells(other)).then(|| has_cells(one))
 }
 
 /// Tells whether the scripts of a check are the same to the letter.
-fn is_same((_, _, one, other): &Twice<'_>) -> bool {
-    let script = |(flow, job, step): &At<'_>| flow.model.jobs[*job].steps[*step].script().trim().to_owned();
+fn is_same(&Twice { one, other, .. }: &Twice<'_>) -> bool {
     let cover = |script: &str| script.contains("cov");
-    let (one, other) = (script(one), script(other));
-    one == other || !cover(&one) && !cover(&other)
+    let (one, other) = (one.step().script().trim(), other.step().script().trim());
+    one == other || !cover(one) && !cover(other)
 }
 
 /// Tells whether a job does nothing but one check, and what has to come before it.
-fn does_nothing_else((flow, job, step): &At<'_>) -> bool {
+fn does_nothing_else(&At { flow, job, step }: &At<'_>) -> bool {
     let prepares = |kind: Kind| {
         matches!(kind, Kind::Trivial | Kind::Checkout | Kind::Setup | Kind::Install | Kind::Cache)
     };
-    let own = |index: usize, kind: Kind| index == *step && matches!(kind, Kind::Lint | Kind::Test);
-    let mut steps = flow.steps(*job).enumerate();
+    let own = |index: usize, kind: Kind| index == step && matches!(kind, Kind::Lint | Kind::Test);
+    let mut steps = flow.steps(job).enumerate();
     let only = steps.all(|(index, (_, facts))| {
         facts.works.iter().all(|done| prepares(done.work.kind) || own(index, done.work.kind))
     });
-    let checks = flow.facts[*job][*step].works.iter().filter(|done| own(*step, done.work.kind));
+    let checks = flow.facts[job][step].works.iter().filter(|done| own(step, done.work.kind));
     only && checks.count() == 1
 }
 
@@ -315,7 +337,7 @@ struct Wasted<'a> {
 
 /// Decides whether checks that two workflows have in common are worth a word: half of the smaller one, all of it, or a whole job.
 fn wasted<'a>(left: &Checks<'a>, right: &Checks<'a>, mut twice: Vec<Twice<'a>>) -> Option<Wasted<'a>> {
-    let total: u32 = twice.iter().map(|found| found.0).sum();
+    let total: u32 = twice.iter().map(|found| found.seconds).sum();
     // The smaller workflow is the one that adds nothing; a single check in common is no copy.
     let swap = left.len() > right.len();
     let smaller = left.len().min(right.len());
@@ -329,12 +351,12 @@ fn wasted<'a>(left: &Checks<'a>, right: &Checks<'a>, mut twice: Vec<Twice<'a>>) 
         return Some(Wasted { twice, swap, same: true });
     }
     let job = |found: &Twice<'_>| {
-        let alone = does_nothing_else(&found.2) || does_nothing_else(&found.3);
-        alone && found.0 >= LEAST_ALONE && is_copy(found) && is_same(found)
+        let alone = does_nothing_else(&found.one) || does_nothing_else(&found.other);
+        alone && found.seconds >= LEAST_ALONE && is_copy(found) && is_same(found)
     };
     let found = twice.iter().position(job)?;
     let found = twice.swap_remove(found);
-    let swap = one_cell(&found).unwrap_or(!does_nothing_else(&found.2));
+    let swap = one_cell(&found).unwrap_or(!does_nothing_else(&found.one));
     Some(Wasted { twice: vec![found], swap, same: true })
 }
 
@@ -347,15 +369,15 @@ fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
             place == folder && same_check(words, &other.words)
         };
         if let Some((_, other)) = right.iter().find(same) {
-            twice.push((*seconds, command, *at, other.at));
+            twice.push(Twice { seconds: *seconds, command, one: *at, other: other.at });
         }
     }
     let Some(Wasted { twice, swap, same }) = wasted(left, right, twice) else { return };
-    let total: u32 = twice.iter().map(|found| found.0).sum();
+    let total: u32 = twice.iter().map(|found| found.seconds).sum();
     let (flow, other) = if swap { (second, first) } else { (first, second) };
-    let commands: Vec<String> = twice.iter().map(|found| format!("`{}`", found.1)).collect();
-    let first = if swap { twice[0].3 } else { twice[0].2 };
-    let span = flow.job_span(first.1);
+    let commands: Vec<String> = twice.iter().map(|found| format!("`{}`", found.command)).collect();
+    let first = if swap { twice[0].other } else { twice[0].one };
+    let span = flow.job_span(first.job);
     let mut draft = report
         .add(
             flow.file,
@@ -371,9 +393,9 @@ fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
         .runners(total)
         .severity(if total < WORTH_SECONDS || !same { Severity::Low } else { Severity::Medium })
         .hint("let one of them run it, or let the quick one be a gate for the long one");
-    for (_, _, left, right) in &twice {
-        let (flow, job, step) = if swap { left } else { right };
-        draft = draft.also(flow.file, flow.model.jobs[*job].steps[*step].span, "runs here too");
+    for found in &twice {
+        let again = if swap { found.one } else { found.other };
+        draft = draft.also(again.flow.file, again.step().span, "runs here too");
     }
     draft.done();
 }

@@ -9,7 +9,7 @@ mod steps; // results of steps that are not there
 mod of_action; // outputs of the repository's own actions
 mod of_script; // steps that only run a script
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::github::{
     Flow, StepFacts, carry,
@@ -51,9 +51,6 @@ struct Unset<'a> {
     outputs: Vec<(&'a str, Span)>,
 }
 
-/// The scripts that are all that steps of a job run, by the numbers of the steps that somebody asked for.
-type Scripts<'a> = BTreeMap<usize, Option<(&'a str, StepFacts)>>;
-
 fn check(repository: &Repository, report: &mut Report<'_>) {
     of_action::from_steps(repository, report);
     for flow in &repository.github.flows {
@@ -62,7 +59,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             // One step that sets nothing is one cause.
             let mut found: Vec<Unset<'_>> = Vec::new();
             let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
-            let mut scripts = Scripts::new();
             for expression in job.expressions.iter().filter(|expression| expression.says("steps")) {
                 for reference in expression.expr.root().references() {
                     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
@@ -74,8 +70,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         told.insert((id, output));
                         continue;
                     }
-                    let files = &repository.files;
-                    let Some(step) = never_set(files, flow, at, (id, output), &mut scripts) else { continue };
+                    let Some(step) = never_set(&repository.files, flow, at, (id, output)) else { continue };
                     let place = (output, expression.span(&flow.text));
                     match found.iter_mut().find(|known| known.id == id) {
                         Some(known) => known.outputs.push(place),
@@ -96,15 +91,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Returns where the step stands that should set an output and never does.
-fn never_set<'a>(
-    files: &'a Files,
-    flow: &Flow,
-    at: usize,
-    (id, output): (&str, &str),
-    scripts: &mut Scripts<'a>,
-) -> Option<Span> {
+fn never_set(files: &Files, flow: &Flow, at: usize, (id, output): (&str, &str)) -> Option<Span> {
     let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
-    let (number, (step, facts)) = flow.steps(at).enumerate().find(|(_, (step, _))| named(step))?;
+    let (step, facts) = flow.steps(at).find(|(step, _)| named(step))?;
     let job = &flow.model.jobs[at];
     let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
     // Other shells write the file in their own way.
@@ -112,9 +101,11 @@ fn never_set<'a>(
     if !plain {
         return None;
     }
-    let alone = scripts.entry(number).or_insert_with(|| of_script::alone(files, flow, (job, step), facts));
-    let (script, facts) = alone.as_ref().map_or((step.script(), facts), |(script, facts)| (*script, facts));
-    never_sets(script, output, facts).then(|| step.id.as_ref().map_or(step.span, |id| id.span))
+    let never = match of_script::alone(files, flow, (job, step), facts) {
+        Some((script, facts)) => never_sets(script, output, &facts),
+        None => never_sets(step.script(), output, facts),
+    };
+    never.then(|| step.id.as_ref().map_or(step.span, |id| id.span))
 }
 
 /// Tells whether a script sets no output of this name, nor runs anything that could.

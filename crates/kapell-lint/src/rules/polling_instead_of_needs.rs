@@ -249,7 +249,7 @@ fn in_called(
         return;
     }
     for command in &facts.commands {
-        let shell = usize::from(matches!(command.program(), "bash" | "sh"));
+        let shell = usize::from(own_scripts::is_shell(command.program()));
         let Some((path, given)) = command.inner().get(shell..).and_then(<[String]>::split_first) else {
             continue;
         };

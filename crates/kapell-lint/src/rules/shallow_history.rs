@@ -117,7 +117,8 @@ fn called(
     (step, facts): (&Step, &StepFacts),
 ) -> impl Iterator<Item = Text> + use<> {
     let scripts = own_scripts::of_step(&repository.files, job, step, facts).into_iter();
-    let files = scripts.filter_map(|script| Some(Text { file: script.file?, text: script.text, own: false }));
+    let files = scripts
+        .filter_map(|script| Some(Text { file: script.file?, text: script.text.to_string(), own: false }));
     files.chain(substituted(repository, step))
 }
 
@@ -127,10 +128,8 @@ fn substituted(repository: &Repository, step: &Step) -> Option<Text> {
     let word = rest.split([')', ' ', '\n']).next()?;
     let path = word.strip_prefix("./").filter(|_| step.folder.is_none())?;
     let file = repository.files.find(path)?;
-    let text = &*repository.files[file].text;
-    let first = text.lines().next().unwrap_or_default();
-    let shell = first.starts_with("#!") && first.ends_with("sh");
-    (shell && text.len() <= 40_000).then(|| Text { file, text: text.to_owned(), own: false })
+    let text = own_scripts::shell_text(&repository.files[file], false)?.to_owned();
+    Some(Text { file, text, own: false })
 }
 
 /// Returns the lines of a script and where they start, each with those that a backslash at its end goes on in.

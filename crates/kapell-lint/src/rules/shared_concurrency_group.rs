@@ -4,7 +4,9 @@ mod nightly; // what the clock has started
 mod one_ref; // events for which the ref is always the same
 mod too_wide; // groups that hold nothing of a pull request
 
-use kapell_spec::github::Concurrency;
+use std::collections::BTreeMap;
+
+use kapell_spec::{finding::Span, github::Concurrency};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{Flow, conditions::Run};
@@ -36,50 +38,56 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         one_ref::check(repository, flow, report);
         nightly::check(flow, report);
     }
-    let groups: Vec<_> = flows.iter().map(group_of).collect();
-    for (index, flow) in flows.iter().enumerate() {
-        let Some((own, group)) = &groups[index] else { continue };
-        caller(repository, flow, group, report);
+    let mut by_group: BTreeMap<String, Vec<Holder<'_>>> = BTreeMap::new();
+    for flow in flows {
+        let Some((own, group)) = group_of(flow) else { continue };
+        caller(repository, flow, &group, report);
         // A plain name is one thing that several use.
-        if !group.contains("${{") {
-            continue;
+        if group.contains("${{") {
+            by_group.entry(group).or_default().push(Holder { flow, own });
         }
+    }
+    for (group, holders) in &by_group {
+        for (index, holder) in holders.iter().enumerate() {
+            holder.tell(group, &holders[index + 1..], report);
+        }
+    }
+}
+
+/// A workflow that runs in a group.
+struct Holder<'a> {
+    flow: &'a Flow,
+    own: &'a Concurrency,
+}
+
+impl Holder<'_> {
+    fn span(&self) -> Span {
+        self.own.group.as_ref().map_or(self.own.span, |group| group.span)
+    }
+
+    /// Tells of those of the later workflows in the group that have a run of this one cancelled, or one of theirs by it.
+    fn tell(&self, group: &str, later: &[Self], report: &mut Report<'_>) {
         // The name of the workflow keeps it apart from others, but for those of the same name.
-        let by_name = group.contains("github.workflow") && !group.contains("github.workflow_ref");
-        let apart =
-            |other: &Flow| group.contains("github.workflow") && !(by_name && flow.name() == other.name());
-        let others: Vec<&Flow> = flows
-            .iter()
-            .enumerate()
-            .filter(|(at, other)| {
-                *at != index
-                    && groups[*at].as_ref().is_some_and(|(theirs, same)| {
-                        same == group && (cancels(own) || cancels(theirs)) && (*at > index)
-                    })
-                    && meet(flow, other)
-                    && !apart(other)
-            })
-            .map(|(_, other)| other)
-            .collect();
-        let Some(first) = others.first() else { continue };
-        let mut draft = report
-            .add(
-                flow.file,
-                own.group.as_ref().map_or(own.span, |group| group.span),
-                format!(
-                    "`{}` and `{}` share one concurrency group and cancel each other",
-                    flow.name(),
-                    first.name()
-                ),
-            )
-            .hint(match by_name {
-                true => "give each workflow a name of its own",
-                false => "put `${{ github.workflow }}` into the group",
-            });
-        for other in &others {
-            if let Some((theirs, _)) = group_of(other) {
-                draft = draft.also(other.file, theirs.span, "the same group");
-            }
+        let named = group.contains("github.workflow");
+        let by_name = named && !group.contains("github.workflow_ref");
+        let clashes = |other: &&Self| {
+            (cancels(self.own) || cancels(other.own))
+                && meet(self.flow, other.flow)
+                && (!named || by_name && self.flow.name() == other.flow.name())
+        };
+        let mut others = later.iter().filter(clashes).peekable();
+        let Some(first) = others.peek() else { return };
+        let message = format!(
+            "`{}` and `{}` share one concurrency group and cancel each other",
+            self.flow.name(),
+            first.flow.name()
+        );
+        let mut draft = report.add(self.flow.file, self.span(), message).hint(match by_name {
+            true => "give each workflow a name of its own",
+            false => "put `${{ github.workflow }}` into the group",
+        });
+        for other in others {
+            draft = draft.also(other.flow.file, other.own.span, "the same group");
         }
         draft.done();
     }

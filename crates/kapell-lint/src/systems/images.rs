@@ -24,7 +24,7 @@ pub struct Pushed {
     pub tag: String,
 }
 
-/// Finds the images that workflows push.
+/// Finds the images that workflows push, once for each text of a workflow: they hang on nothing else.
 #[must_use]
 pub fn pushed(files: &Files, github: &Github) -> Vec<Pushed> {
     struct All(Vec<Pushed>);

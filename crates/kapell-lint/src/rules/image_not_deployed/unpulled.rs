@@ -87,7 +87,7 @@ fn started<'a>(
         let at = line(&script.text).filter(|_| over(&script.text))?;
         let file = script.file?;
         let end = script.text[at..].find('\n').map_or(script.text.len(), |len| at + len);
-        Some(Start { text: Cow::Owned(script.text), file, span: Span::new(at, end) })
+        Some(Start { text: Cow::Owned(script.text.to_string()), file, span: Span::new(at, end) })
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     kept::{bound_name, later, picked},
-    settled::{is_counted, looks_after_itself, swallows},
+    settled::{catches_itself, is_counted, swallows},
 };
 use crate::{
     code::{
@@ -31,7 +31,7 @@ pub(super) fn check(methods: &Methods<'_>, units: &[Unit], unit: &Unit, report: 
     for call in unit.calls().filter(|&call| swallows(unit, call) && unit.awaited(call)) {
         let Some((body, _)) = unbounded_fan_out::fanned(unit, call) else { continue };
         let Some(decided) = decided(units, unit, call) else { continue };
-        if looks_after_itself(methods, unit, body) {
+        if catches_itself(methods, unit, body) {
             continue;
         }
         let message = format!(

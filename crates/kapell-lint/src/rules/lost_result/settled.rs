@@ -183,7 +183,7 @@ pub(super) fn sees_to_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bo
 }
 
 /// Tells whether what runs for each item is seen to catch its failures itself.
-pub(super) fn looks_after_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
+pub(super) fn catches_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
     let catches = |unit: &Unit, id: Id| {
         unit.syntax.below(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
     };

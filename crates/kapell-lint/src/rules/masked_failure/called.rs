@@ -144,7 +144,7 @@ impl<'a> Called<'a> {
         let read = command.words.iter().any(|word| word.contains('>'));
         let file = self.shell(script, command).filter(|_| !read)?;
         let text = &*self.repository.files[file].text;
-        let (at, lost) = noted::lost(text).filter(|_| functions_only_speak(text))?;
+        let (at, lost) = noted::lost(&self.repository.files[file]).filter(|_| functions_only_speak(text))?;
         Some((file, line(text, at), lost))
     }
 

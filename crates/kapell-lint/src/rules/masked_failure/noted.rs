@@ -5,8 +5,9 @@ use kapell_view::audit::Severity;
 
 use super::{Lost, short, ways, words::LENIENT_AS_A_WHOLE};
 use crate::{
+    files::File,
     github::{
-        StepFacts, facts, own_scripts,
+        StepFacts, own_scripts,
         script::{Command, Then},
         tools::Kind,
     },
@@ -43,13 +44,10 @@ const ANNOTATIONS: &[&str] = &["::warning", "::notice"];
 ///
 /// Source: Bash Reference Manual, "The Set Builtin", `-e`, and "Exit Status": what `if` asks or stands before `||` ends no script,
 /// and a script ends with the status of its last command.
-pub(super) fn lost(text: &str) -> Option<(usize, Lost)> {
+pub(super) fn lost(script: &File) -> Option<(usize, Lost)> {
     // Most scripts speak of no failure.
-    let speaks = ["fail", "FAIL", "Fail"].iter().any(|word| text.contains(word));
-    if !speaks || text.len() > own_scripts::LENGTH_MAX {
-        return None;
-    }
-    lost_in(text, &facts::of_text(text))
+    let speaks = ["fail", "FAIL", "Fail"].iter().any(|word| script.text.contains(word));
+    if speaks { lost_in(&script.text, &own_scripts::facts_of(script)) } else { None }
 }
 
 /// Tells whether a step is only there to tell how something went: by its name, or because its job has failed before.

@@ -5,7 +5,7 @@ use kapell_view::audit::Severity;
 
 use super::{ASIDE, Lost, Script, forgotten, is_check, lists, short, undone, ways};
 use crate::github::{
-    StepFacts,
+    StepFacts, own_scripts,
     script::{Command, Then},
     tools::{self, Kind, Old},
 };
@@ -413,6 +413,6 @@ fn without_pipefail(script: Script<'_>) -> Option<String> {
         return (!windows).then(|| "the default shell".to_owned());
     };
     let program = named.split(' ').next().unwrap_or_default();
-    let own = named.contains("{0}") && matches!(program, "bash" | "sh" | "zsh" | "dash");
+    let own = named.contains("{0}") && own_scripts::is_shell(program);
     (named == "sh" || own && !named.contains("pipefail")).then(|| format!("the shell `{named}`"))
 }

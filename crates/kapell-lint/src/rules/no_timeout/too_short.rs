@@ -119,13 +119,13 @@ fn tell(
     taken: &Taken,
     report: &mut Report<'_>,
 ) {
-    let Some((what, (file, span), _)) = &taken.longest else { return };
+    let Some(Asked { text, file, span, .. }) = &taken.longest else { return };
     report
         .add(
             flow.file,
             limit.map_or(*span, |limit| limit.span),
             format!(
-                "{who} is stopped after {minutes} minutes each time, and is asked to work for {}: `{what}`",
+                "{who} is stopped after {minutes} minutes each time, and is asked to work for {}: `{text}`",
                 taken.seconds / 60
             ),
         )
@@ -140,7 +140,16 @@ fn tell(
 #[derive(Default)]
 struct Taken {
     seconds: u64,
-    longest: Option<(String, (FileId, Span), u64)>,
+    longest: Option<Asked>,
+}
+
+/// A command that is asked to take its time.
+struct Asked {
+    text: String,
+    /// Where it stands.
+    file: FileId,
+    span: Span,
+    seconds: u64,
 }
 
 impl Taken {
@@ -168,17 +177,15 @@ impl Taken {
             if in_function() {
                 return;
             }
-            self.seconds = self.seconds.saturating_add(seconds);
-            if self.longest.as_ref().is_none_or(|(.., known)| seconds > *known) {
-                self.longest = Some((command.text(), place(command), seconds));
-            }
+            let (file, span) = place(command);
+            self.join(Self { seconds, longest: Some(Asked { text: command.text(), file, span, seconds }) });
         }
     }
 
     fn join(&mut self, other: Self) {
         self.seconds = self.seconds.saturating_add(other.seconds);
         if let Some(found) = other.longest
-            && self.longest.as_ref().is_none_or(|(.., known)| found.2 > *known)
+            && self.longest.as_ref().is_none_or(|known| found.seconds > known.seconds)
         {
             self.longest = Some(found);
         }

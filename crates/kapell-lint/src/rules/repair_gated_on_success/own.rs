@@ -4,7 +4,7 @@
 use super::taken;
 use crate::{
     github::{
-        Flow,
+        Flow, own_scripts,
         script::Command,
         tools::{self, Kind},
     },
@@ -34,7 +34,7 @@ const TAKES: &[&str] = &[
 
 /// Returns what a script of the repository is about, without the word that says what it does with that.
 fn about(command: &Command, verbs: &[&str]) -> Option<Vec<String>> {
-    let shell = usize::from(matches!(command.program(), "bash" | "sh"));
+    let shell = usize::from(own_scripts::is_shell(command.program()));
     let words = command.inner().get(shell..)?;
     let first = words.first().filter(|first| first.contains('/') && tools::is_own_script(command))?;
     let second = words.get(1).filter(|word| !word.starts_with('-') && !word.contains(['$', '/', '=']));

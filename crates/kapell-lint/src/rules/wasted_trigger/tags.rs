@@ -111,7 +111,7 @@ pub(super) fn tagger<'a>(
     let called = |(index, (step, facts)): (usize, (&'a Step, &'a StepFacts))| {
         let scripts = own_scripts::of_step(&repository.files, &flow.model.jobs[at], step, facts);
         let script = scripts.into_iter().find(|script| tags(&script.facts))?;
-        Some((index, Cow::Owned(script.facts), script.text))
+        Some((index, Cow::Owned((*script.facts).clone()), script.text.to_string()))
     };
     flow.steps(at).enumerate().find_map(own).or_else(|| flow.steps(at).enumerate().find_map(called))
 }
