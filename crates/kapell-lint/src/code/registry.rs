@@ -210,7 +210,5 @@ pub fn works(unit: &Unit, call: Id) -> bool {
     {
         given = unit.syntax.children(id).nth(1);
     }
-    given.is_some_and(|id| {
-        matches!(unit.kind(id), "call" | "call_expression") && ASKS.contains(&unit.callee_name(id))
-    })
+    given.is_some_and(|id| unit.is_call(id) && ASKS.contains(&unit.callee_name(id)))
 }

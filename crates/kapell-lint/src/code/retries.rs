@@ -125,7 +125,7 @@ fn is_member(unit: &Unit, id: Id) -> bool {
 /// Returns the functions of the file that a node is handed to: `again(() => ask(prompt))`.
 fn handed_to(unit: &Unit, id: Id) -> impl Iterator<Item = Id> + '_ {
     let around = unit.syntax.around(id).take_while(|&id| id != Id::ROOT).take(8);
-    let calls = around.filter(|&id| matches!(unit.kind(id), "call" | "call_expression"));
+    let calls = around.filter(|&id| unit.is_call(id));
     calls
         .filter(move |&call| unit.callee(call).is_none_or(|callee| !unit.syntax.holds(callee, id)))
         .filter_map(|call| {

@@ -38,11 +38,10 @@ fn is_tool(unit: &Unit, function: Id, within: Id, tables: &[&str]) -> bool {
     let whole = unit.syntax[function].parent;
     let decorated =
         unit.syntax.children(whole).any(|id| unit.kind(id) == "decorator" && decorates_tool(unit, id));
-    let handed = unit.syntax.around(within).any(|id| {
-        matches!(unit.kind(id), "call" | "call_expression")
-            && makes_tool(unit.callee_name(id))
-            && id != within
-    });
+    let handed = unit
+        .syntax
+        .around(within)
+        .any(|id| unit.is_call(id) && makes_tool(unit.callee_name(id)) && id != within);
     let name = unit.syntax.child(function, "name").map(|name| unit.text(name));
     let listed = || name.is_some_and(|name| tables.iter().any(|table| has_word(table, name)));
     decorated || handed || listed()

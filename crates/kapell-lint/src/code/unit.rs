@@ -77,6 +77,32 @@ pub const FUNCTIONS: &[&str] = &[
 
 const CALLS: &[&str] = &["call", "call_expression", "new_expression"];
 
+/// Exceptions that stand for whatever fails, also for what will never work.
+pub const BROAD: &[&str] = &[
+    "Exception",
+    "BaseException",
+    "httpx.HTTPError",
+    "HTTPError",
+    "requests.RequestException",
+    "RequestException",
+    "requests.exceptions.RequestException",
+    "aiohttp.ClientError",
+    "ClientError",
+    "APIError",
+    "openai.APIError",
+    "anthropic.APIError",
+    "OpenAIError",
+    "openai.OpenAIError",
+    "AnthropicError",
+    "anthropic.AnthropicError",
+];
+
+/// Returns a text without the quotes around it.
+#[must_use]
+pub fn unquoted(text: &str) -> &str {
+    text.trim_matches(['"', '\''])
+}
+
 impl Unit {
     /// Reads a file; `None` where it is too large or odd to be code that people wrote.
     #[must_use]
@@ -113,12 +139,36 @@ impl Unit {
         &self.text[self.syntax[id].span.range()]
     }
 
+    /// Tells whether a node is a call, which the two languages have under names of their own.
+    #[must_use]
+    pub fn is_call(&self, id: Id) -> bool {
+        matches!(self.kind(id), "call" | "call_expression")
+    }
+
+    /// Tells whether a node handles failures: `except`, `catch`.
+    #[must_use]
+    pub fn is_handler(&self, id: Id) -> bool {
+        matches!(self.kind(id), "except_clause" | "catch_clause")
+    }
+
+    /// Tells whether a handler takes whatever fails.
+    #[must_use]
+    pub fn handles_all(&self, handler: Id) -> bool {
+        if self.language != Language::Python {
+            return true;
+        }
+        let plain = |&id: &Id| !matches!(self.kind(id), "except" | ":" | "block" | "comment");
+        let Some(named) = self.syntax.children(handler).find(plain) else { return true };
+        let text = self.text(named);
+        BROAD.contains(&text.split(" as ").next().unwrap_or(text).trim())
+    }
+
     /// Returns what a string says that begins with its quote: one with a prefix, or made of parts, may say anything.
     #[must_use]
     pub fn literal(&self, id: Id) -> Option<&str> {
         let text = self.text(id);
         let plain = self.kind(id) == "string" && text.starts_with(['"', '\'']);
-        plain.then(|| text.trim_matches(['"', '\'']))
+        plain.then(|| unquoted(text))
     }
 
     /// Returns the text of the file.

@@ -68,14 +68,14 @@ pub(crate) fn named(files: &Files, flow: &Flow, place: (&Job, &Step), path: &str
     }
 }
 
-/// Returns the texts of the scripts of the repository that a step runs by their paths.
-pub(crate) fn texts<'a>(
+/// Returns the scripts of the repository that a step runs by their paths.
+pub(crate) fn files_of<'a>(
     files: &'a Files,
     place: (&'a Job, &'a Step),
     facts: &'a StepFacts,
-) -> impl Iterator<Item = &'a str> {
+) -> impl Iterator<Item = &'a File> {
     let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
-    plain.filter_map(move |command| by_path(files, place, command).map(|file| &*files[file].text))
+    plain.filter_map(move |command| by_path(files, place, command).map(|file| &files[file]))
 }
 
 fn by_path(files: &Files, step: (&Job, &Step), command: &Command) -> Option<FileId> {

@@ -21,9 +21,33 @@ pub fn spelled(flow: &Flow, at: usize, text: &str) -> String {
         if !text.contains(name) {
             continue;
         }
-        for written in [format!("${{{{env.{name}}}}}"), format!("${{{name}}}"), format!("${name}")] {
+        for written in [format!("${{{{env.{name}}}}}"), format!("${{{name}}}")] {
             text = text.replace(&written, &value);
         }
+        text = without_bare(&text, &format!("${name}"), &value);
     }
     text
+}
+
+/// Returns a text with a value for a variable without braces; `$TAG` is no part of `$TAG_OF_BASE`.
+fn without_bare(text: &str, variable: &str, value: &str) -> String {
+    let mut parts = text.split(variable);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        let longer = rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        out.push_str(if longer { variable } else { value });
+        out.push_str(rest);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_no_part_of_a_longer_one() {
+        assert_eq!(without_bare("app:$TAG-$TAG_OF_BASE-$TAG", "$TAG", "1"), "app:1-$TAG_OF_BASE-1");
+        assert_eq!(without_bare("app", "$TAG", "1"), "app");
+    }
 }

@@ -67,6 +67,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// By what a job takes the results of others: from its needs, or from the API.
+const OF_OTHERS: &[&str] = &["needs.", "(needs", "/jobs"];
+
 /// Tells whether a job runs after a failure too, and looks at no result of the jobs that it waits for.
 fn job_runs_whatever(flow: &Flow, job: &Job) -> bool {
     let whatever = job.condition.as_ref().is_some_and(|condition| {
@@ -76,7 +79,7 @@ fn job_runs_whatever(flow: &Flow, job: &Job) -> bool {
     let text = || flow.text.get(job.span.range()).unwrap_or_default();
     whatever
         && !job.needs.is_empty()
-        && !["needs.", "(needs", "failure()", "/jobs"].iter().any(|word| text().contains(word))
+        && !OF_OTHERS.iter().chain(&["failure()"]).any(|word| text().contains(word))
 }
 
 /// What sets the state of a commit for good, where a script writes it as a constant.

@@ -82,8 +82,7 @@ fn asked(methods: &Methods<'_>, unit: &Unit, attempt: Id) -> Option<(Id, Service
 /// Returns what a failure is answered with: the only `return` of each handler, where it throws nothing.
 fn answers(unit: &Unit, attempt: Id) -> Vec<(Id, Id)> {
     let function = unit.function_of(attempt);
-    let handlers =
-        unit.syntax.children(attempt).filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    let handlers = unit.syntax.children(attempt).filter(|&id| unit.is_handler(id));
     handlers
         .filter_map(|handler| {
             let own = |kinds: &[&str]| -> Vec<Id> {
@@ -178,8 +177,7 @@ fn pairs(unit: &Unit, value: Id) -> Option<Vec<(&str, &str)>> {
 
 /// Tells whether a function answers otherwise where nothing fails: another value, or another one of the key that lets through.
 fn may_refuse(unit: &Unit, function: Id, value: Id) -> bool {
-    let handled =
-        |id: Id| unit.syntax.around(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    let handled = |id: Id| unit.syntax.around(id).any(|id| unit.is_handler(id));
     let back = unit.syntax.below(function).filter(|&id| unit.kind(id) == "return_statement");
     let mut values = back
         .filter(|&id| unit.function_of(id) == function && !handled(id))

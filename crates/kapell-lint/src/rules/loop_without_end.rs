@@ -12,7 +12,7 @@ use std::cell::LazyCell;
 
 use kapell_view::audit::{Confidence, Severity};
 
-pub(super) use self::again::{is_broad, tries};
+pub(super) use self::again::tries;
 use crate::{
     code::service::Methods,
     repository::{Depth, Repository},

@@ -298,10 +298,11 @@ fn waits_endlessly(scripts: &str) -> bool {
 /// Tells whether a script of the repository that a job runs asks a server until it answers.
 fn script_waits_endlessly(repository: &Repository, flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
-    let texts = |(step, facts)| own_scripts::texts(&repository.files, (job, step), facts);
-    flow.steps(at).flat_map(texts).any(|text| {
+    let scripts = |(step, facts)| own_scripts::files_of(&repository.files, (job, step), facts);
+    flow.steps(at).flat_map(scripts).any(|script| {
+        let text = &script.text;
         let loops = text.contains("while ") || text.contains("until ");
-        loops && !text.contains("timeout ") && waits_endlessly(&text.to_ascii_lowercase())
+        loops && !text.contains("timeout ") && waits_endlessly(script.lower())
     })
 }
 

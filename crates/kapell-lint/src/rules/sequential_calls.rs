@@ -160,7 +160,7 @@ fn asked(unit: &Unit, statement: Id) -> Option<Asked> {
     let one =
         unit.syntax.below(value).filter(|&id| matches!(unit.kind(id), "await" | "await_expression")).count();
     // The word itself is a node of that kind, too.
-    let call_like = matches!(unit.kind(call), "call" | "call_expression") && one <= 1;
+    let call_like = unit.is_call(call) && one <= 1;
     call_like.then_some(Asked { call, name })
 }
 

@@ -391,7 +391,7 @@ fn is_part(unit: &Unit, value: Id) -> bool {
 
 /// `PROVIDERS.items()`, `Object.entries(PROVIDERS)` where the text shows all of them.
 fn object_of_literal(unit: &Unit, value: Id) -> bool {
-    if !matches!(unit.kind(value), "call" | "call_expression") {
+    if !unit.is_call(value) {
         return false;
     }
     let object = unit.callee(value).and_then(|callee| unit.syntax.child(callee, "object"));

@@ -3,13 +3,11 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Confidence;
 
+use super::OF_OTHERS;
 use crate::{
     github::{Flow, StepFacts, tools::Kind},
     rule::Report,
 };
-
-/// By what a job takes the results of others after all.
-const LOOKS: &[&str] = &["needs.", "(needs", "/jobs", "onclusion"];
 
 /// Tells of jobs that run after a failure of others, and say how their own few steps went so far.
 ///
@@ -24,7 +22,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
             ["always()", "failure()", "cancelled()"].iter().any(|status| own.text.contains(status))
         });
         let text = flow.text.get(job.span.range()).unwrap_or_default();
-        if !after_failures || LOOKS.iter().any(|word| text.contains(word)) {
+        if !after_failures || OF_OTHERS.iter().chain(&["onclusion"]).any(|word| text.contains(word)) {
             continue;
         }
         let prepared = flow.facts[at].iter().take_while(|facts| only_prepares(facts)).count();

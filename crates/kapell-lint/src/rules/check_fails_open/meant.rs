@@ -37,8 +37,7 @@ pub(in crate::rules) const HERE: &[&str] = &[
 /// Returns the line of a comment, or of what a function says of itself, by which an answer to a failure is meant: one in or
 /// right above its handler, or one about the function that says in so many words that it lets everything through.
 pub(super) fn said(unit: &Unit, function: Id, answer: Id) -> Option<String> {
-    let handler =
-        unit.syntax.around(answer).find(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"))?;
+    let handler = unit.syntax.around(answer).find(|&id| unit.is_handler(id))?;
     if let Some(line) = beside(unit, handler, &[OPEN, HERE]) {
         return Some(line);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{Id, Unit},
+    code::{Id, Unit, unit::unquoted},
     repository::Repository,
     rule::Report,
 };
@@ -16,10 +16,6 @@ struct Names<'a> {
     at: Id,
     name: &'a str,
     values: BTreeSet<&'a str>,
-}
-
-fn bare(text: &str) -> &str {
-    text.trim_matches(['"', '\''])
 }
 
 /// Tells whether a name is that of names of agents: `AgentName`, `AGENT_IDS`, `Agents`.
@@ -52,7 +48,7 @@ fn names(unit: &Unit) -> Vec<Names<'_>> {
         let parts = unit.syntax.below(body?).filter(|&part| unit.kind(part) == of);
         let values = parts.filter_map(|part| {
             let value = unit.syntax.child(part, "value").or_else(|| unit.syntax.child(part, "right"))?;
-            (unit.kind(value) == "string").then(|| bare(unit.text(value)))
+            (unit.kind(value) == "string").then(|| unquoted(unit.text(value)))
         });
         let values: BTreeSet<&str> = values.collect();
         (values.len() > 1).then_some(Names { unit, at, name, values })
@@ -79,7 +75,7 @@ pub(super) fn beside(repository: &Repository, report: &mut Report<'_>) {
         for call in unit.calls() {
             let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
             let callee = unit.callee_name(call);
-            if unit.kind(first) == "string" && constants.values.contains(bare(unit.text(first))) {
+            if unit.kind(first) == "string" && constants.values.contains(unquoted(unit.text(first))) {
                 handed.entry(callee).or_default().texts.push((unit, first));
             } else if unit.text(first).starts_with(&*member) {
                 handed.entry(callee).or_default().by_constant = true;

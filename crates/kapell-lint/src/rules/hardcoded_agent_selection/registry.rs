@@ -15,6 +15,7 @@ use crate::{
         guards::{self, has_word},
         modules::Modules,
         service,
+        unit::unquoted,
     },
     files::FileId,
     repository::Repository,
@@ -76,7 +77,7 @@ fn listed(unit: &Unit) -> Vec<Table<'_>> {
             return None;
         }
         let names = unit.syntax.below(value).filter(|&id| unit.kind(id) == "string" && is_agents(unit, id));
-        let mut keys: Vec<&str> = names.map(|id| bare(unit.text(id))).filter(is_name).collect();
+        let mut keys: Vec<&str> = names.map(|id| unquoted(unit.text(id))).filter(is_name).collect();
         keys.sort_unstable();
         keys.dedup();
         (keys.len() > 2).then(|| Table { unit, at, name: unit.text(at), keys })
@@ -110,7 +111,7 @@ fn registered(unit: &Unit) -> Option<Table<'_>> {
             let mut within = std::iter::once(first).chain(unit.syntax.below(first));
             within
                 .find(|&id| own || unit.kind(id) == "string" && is_agents(unit, id))
-                .map(|id| bare(unit.text(id)))
+                .map(|id| unquoted(unit.text(id)))
         })
         .filter(is_name)
         .collect();
@@ -134,7 +135,8 @@ fn is_agents(unit: &Unit, id: Id) -> bool {
             named && made(unit.syntax[parent].parent)
         }
         "pair" => {
-            let named = unit.syntax.child(parent, "key").is_some_and(|key| bare(unit.text(key)) == "name");
+            let named =
+                unit.syntax.child(parent, "key").is_some_and(|key| unquoted(unit.text(key)) == "name");
             let object = unit.syntax[parent].parent;
             named && TOLD.iter().any(|key| unit.object_key(object, key).flatten().is_some())
         }
@@ -170,16 +172,12 @@ fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
     (keys.len() > 1).then_some(Table { unit, at, name, keys })
 }
 
-pub(super) fn bare(text: &str) -> &str {
-    text.trim_matches(['"', '\''])
-}
-
 /// Returns the keys of `new Map([["billing", ...], ...])`.
 fn mapped(unit: &Unit, map: Id) -> Vec<&str> {
     let Some(list) = unit.args(map).first().map(|arg| arg.value) else { return Vec::new() };
     let entries = unit.syntax.children(list).filter(|&id| unit.kind(id) == "array");
     let keys = entries.filter_map(|entry| unit.syntax.children(entry).nth(1));
-    keys.filter(|&key| unit.kind(key) == "string").map(|key| bare(unit.text(key))).collect()
+    keys.filter(|&key| unit.kind(key) == "string").map(|key| unquoted(unit.text(key))).collect()
 }
 
 /// Returns the keys of an object that are texts or names.
@@ -190,7 +188,7 @@ fn keyed(unit: &Unit, object: Id) -> Vec<&str> {
         _ => None,
     });
     let named = ["string", "property_identifier", "shorthand_property_identifier"];
-    keys.filter(|&key| named.contains(&unit.kind(key))).map(|key| bare(unit.text(key))).collect()
+    keys.filter(|&key| named.contains(&unit.kind(key))).map(|key| unquoted(unit.text(key))).collect()
 }
 
 /// Returns the names of what is listed: `Agent("billing", ...)`, `Agent(name="billing")`, `{ name: "billing" }`.
@@ -201,7 +199,7 @@ fn named(unit: &Unit, list: Id) -> Vec<&str> {
             "keyword_argument" => {
                 unit.syntax.child(parent, "name").is_some_and(|name| unit.text(name) == "name")
             }
-            "pair" => unit.syntax.child(parent, "key").is_some_and(|key| bare(unit.text(key)) == "name"),
+            "pair" => unit.syntax.child(parent, "key").is_some_and(|key| unquoted(unit.text(key)) == "name"),
             "argument_list" | "arguments" => {
                 let call = unit.syntax[parent].parent;
                 let made = unit.callee_name(call).starts_with(|c: char| c.is_ascii_uppercase());
@@ -210,7 +208,7 @@ fn named(unit: &Unit, list: Id) -> Vec<&str> {
             _ => false,
         }
     });
-    names.map(|id| bare(unit.text(id))).collect()
+    names.map(|id| unquoted(unit.text(id))).collect()
 }
 
 /// Names that are handed to a function which looks them up in the table, or to a method which hands them on to it, and that the
@@ -327,7 +325,7 @@ fn spelled(unit: &Unit, id: Id) -> Vec<(Id, &str)> {
         let steps = steps.checked_sub(1)?;
         match unit.kind(id) {
             "string" => {
-                let name = bare(unit.text(id));
+                let name = unquoted(unit.text(id));
                 found.push(is_name(&name).then_some((id, name))?);
                 Some(())
             }
@@ -476,7 +474,7 @@ fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
             || unit.kind(id) == "pair"
                 && key.is_some_and(|key| {
                     matches!(unit.kind(key), "string" | "property_identifier")
-                        && is_name(&bare(unit.text(key)))
+                        && is_name(&unquoted(unit.text(key)))
                 })
     };
     let all = parts.into_iter().all(plain);

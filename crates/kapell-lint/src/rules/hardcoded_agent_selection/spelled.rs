@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use kapell_view::audit::{Confidence, Severity};
 
-use super::registry::{self, Table, bare};
+use super::registry::{self, Table};
 use crate::{
-    code::{Id, Unit},
+    code::{Id, Unit, unit::unquoted},
     repository::Repository,
     rule::Report,
 };
@@ -24,7 +24,7 @@ pub(super) fn tell(repository: &Repository, report: &mut Report<'_>) {
     let found: Vec<(&Unit, Id)> =
         others.flat_map(|unit| named(unit, &table).into_iter().map(move |id| (unit, id))).collect();
     let files: BTreeSet<_> = found.iter().map(|(unit, _)| unit.file).collect();
-    let names: BTreeSet<&str> = found.iter().map(|(unit, id)| bare(unit.text(*id))).collect();
+    let names: BTreeSet<&str> = found.iter().map(|(unit, id)| unquoted(unit.text(*id))).collect();
     let Some((&(unit, first), rest)) = found.split_first() else { return };
     // `Record<string, ...>` gives away what the compiler would have seen, so that one file is enough; so are three names.
     let open = table
@@ -55,10 +55,10 @@ pub(super) fn tell(repository: &Repository, report: &mut Report<'_>) {
 /// A name of several words is nothing else. One of a single word may be any text: it has to say so itself, to stand in the
 /// table's brackets, to be handed first to a function of agents, or to stand beside one of several words.
 fn named(unit: &Unit, table: &Table<'_>) -> Vec<Id> {
-    let all = unit.syntax.of_kind(&["string"]).filter(|&id| table.keys.contains(&bare(unit.text(id))));
+    let all = unit.syntax.of_kind(&["string"]).filter(|&id| table.keys.contains(&unquoted(unit.text(id))));
     let all: Vec<Id> = all.filter(|&id| !is_node(unit, id)).collect();
     let (sure, others): (Vec<Id>, Vec<Id>) =
-        all.into_iter().partition(|&id| names_agent(unit, table, id, bare(unit.text(id))));
+        all.into_iter().partition(|&id| names_agent(unit, table, id, unquoted(unit.text(id))));
     let beside = |id: Id, other: Id| {
         let (around, of) = (unit.syntax[id].parent, unit.syntax[other].parent);
         let function = unit.function_of(id);

@@ -3,7 +3,7 @@
 use super::LOOPS;
 use crate::{
     code::{
-        Id, Language, Unit, guards,
+        Id, Unit, guards,
         service::{self, Methods},
     },
     rule::Report,
@@ -57,26 +57,6 @@ pub(super) const LASTS: &[&str] = &[
     "stream",
     "acquire",
     "receive",
-];
-
-/// Exceptions that stand for whatever fails, also for what will never work.
-pub(super) const BROAD: &[&str] = &[
-    "Exception",
-    "BaseException",
-    "httpx.HTTPError",
-    "HTTPError",
-    "requests.RequestException",
-    "RequestException",
-    "requests.exceptions.RequestException",
-    "aiohttp.ClientError",
-    "ClientError",
-    "APIError",
-    "openai.APIError",
-    "anthropic.APIError",
-    "OpenAIError",
-    "openai.OpenAIError",
-    "AnthropicError",
-    "anthropic.AnthropicError",
 ];
 
 /// Tells of loops that try something again until it works.
@@ -141,12 +121,8 @@ pub(in crate::rules) fn tries(unit: &Unit, each: Id) -> Option<(Id, Id)> {
     let body = unit.syntax.child(each, "body").filter(|_| holds(unit, each))?;
     let attempt = unit.syntax.children(body).find(|&id| unit.kind(id) == "try_statement")?;
     let inner = unit.syntax.child(attempt, "body")?;
-    let handlers: Vec<Id> = unit
-        .syntax
-        .children(attempt)
-        .filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
-        .collect();
-    if handlers.is_empty() || !handlers.iter().any(|&id| is_broad(unit, id)) {
+    let handlers: Vec<Id> = unit.syntax.children(attempt).filter(|&id| unit.is_handler(id)).collect();
+    if handlers.is_empty() || !handlers.iter().any(|&id| unit.handles_all(id)) {
         return None;
     }
     let function = unit.function_of(each);
@@ -179,21 +155,6 @@ pub(super) fn leaves(unit: &Unit, each: Id, function: Id, id: Id) -> bool {
         "call" | "call_expression" => ["exit", "_exit"].contains(&unit.callee_name(id)),
         _ => false,
     }
-}
-
-/// Tells whether a handler takes whatever fails.
-pub(in crate::rules) fn is_broad(unit: &Unit, handler: Id) -> bool {
-    if unit.language != Language::Python {
-        return true;
-    }
-    let named = unit
-        .syntax
-        .children(handler)
-        .find(|&id| !matches!(unit.kind(id), "except" | ":" | "block" | "comment"));
-    let Some(named) = named else { return true };
-    let text = unit.text(named);
-    let text = text.split(" as ").next().unwrap_or(text).trim();
-    BROAD.contains(&text)
 }
 
 /// Finds the call of a function that this one is given: it is a way to try anything again.

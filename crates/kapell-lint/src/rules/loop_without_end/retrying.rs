@@ -4,9 +4,9 @@
 //! retrying, README, "Examples": the same; backoff, docstring of `on_exception`: "The default value of None means there is no limit
 //! to the number of tries"; retry, `retry`: `tries` is -1 unless given, infinite.
 
-use super::again::{BROAD, LASTS};
+use super::again::LASTS;
 use crate::{
-    code::{Id, Language, Unit, service::Methods},
+    code::{Id, Language, Unit, service::Methods, unit::BROAD},
     rule::Report,
     rules::names::words,
 };

@@ -81,11 +81,7 @@ fn is_caught(unit: &Unit, function: Id, call: Id) -> bool {
         }
         "try_statement" if inner == id => false,
         "try_statement" => {
-            let mut handlers = unit
-                .syntax
-                .children(id)
-                .filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
-                .peekable();
+            let mut handlers = unit.syntax.children(id).filter(|&id| unit.is_handler(id)).peekable();
             let throws = |handler: Id| {
                 let mut inner = unit.syntax.below(handler);
                 inner.any(|id| matches!(unit.kind(id), "raise_statement" | "throw_statement"))

@@ -5,7 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 use crate::{
     code::{Id, Language, Unit, service, unit::FUNCTIONS},
     rule::Report,
-    rules::{loop_without_end::is_broad, names::words},
+    rules::names::words,
 };
 
 /// First words of names of functions that bring something from elsewhere, or do something there. What one may `get` or `read` is
@@ -88,15 +88,14 @@ fn answers_with_call(unit: &Unit, attempt: Id, function: Id) -> bool {
     let own = |id: &Id| unit.function_of(*id) == function;
     let mut back = unit.syntax.below(body).filter(|&id| unit.kind(id) == "return_statement").filter(own);
     let answers = back.any(|back| unit.calls_in(back).next().is_some());
-    let handlers =
-        unit.syntax.children(attempt).filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    let handlers = unit.syntax.children(attempt).filter(|&id| unit.is_handler(id));
     let leaves =
         ["return_statement", "raise_statement", "throw_statement", "assignment", "assignment_expression"];
     let mut handlers = handlers.peekable();
     answers
         && handlers.peek().is_some()
         && handlers.all(|handler| {
-            is_broad(unit, handler) && !unit.syntax.below(handler).any(|id| leaves.contains(&unit.kind(id)))
+            unit.handles_all(handler) && !unit.syntax.below(handler).any(|id| leaves.contains(&unit.kind(id)))
         })
 }
 

@@ -184,9 +184,7 @@ pub(super) fn sees_to_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bo
 
 /// Tells whether what runs for each item is seen to catch its failures itself.
 pub(super) fn catches_itself(methods: &Methods<'_>, unit: &Unit, body: Id) -> bool {
-    let catches = |unit: &Unit, id: Id| {
-        unit.syntax.below(id).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
-    };
+    let catches = |unit: &Unit, id: Id| unit.syntax.below(id).any(|id| unit.is_handler(id));
     catches(unit, body) || runs(methods, unit, body).is_some_and(|(other, function)| catches(other, function))
 }
 

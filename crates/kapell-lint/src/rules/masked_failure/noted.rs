@@ -3,7 +3,7 @@
 use kapell_spec::github::{Condition, Step};
 use kapell_view::audit::Severity;
 
-use super::{Lost, short, ways, words::LENIENT_AS_A_WHOLE};
+use super::{Lost, short, ways};
 use crate::{
     files::File,
     github::{
@@ -95,11 +95,14 @@ fn notes(command: &Command) -> bool {
     FAILED.contains(&&*value) || counts && name.to_ascii_lowercase().contains("fail")
 }
 
+/// Words of what a script prints by which no failure of it stops anybody. What is optional may be something else.
+const STOPS_NOBODY: &[&str] = &["informational", "non-blocking", "nonblocking", "not block", "never block"];
+
 /// Returns what a script says by which none of its failures is to stop anybody: `echo "this never blocks a merge"`.
 pub(super) fn said_to_pass(facts: &StepFacts) -> Option<String> {
     let speaks = |command: &&Command| matches!(command.program(), "echo" | "printf");
     let texts = facts.commands.iter().filter(speaks).map(Command::text);
-    texts.into_iter().find(|text| intent::says(&text.to_ascii_lowercase(), LENIENT_AS_A_WHOLE))
+    texts.into_iter().find(|text| intent::says(&text.to_ascii_lowercase(), STOPS_NOBODY))
 }
 
 /// Returns the variable that a command does nothing but set, and to what: also one of an array, `result[$name]=FAILED`.

@@ -249,8 +249,7 @@ fn is_told_to_try_again(unit: &Unit, made: &[Made]) -> bool {
     else {
         return false;
     };
-    let handlers =
-        unit.syntax.children(attempt).filter(|&id| matches!(unit.kind(id), "except_clause" | "catch_clause"));
+    let handlers = unit.syntax.children(attempt).filter(|&id| unit.is_handler(id));
     handlers.into_iter().any(|handler| {
         let raises = unit
             .syntax

@@ -281,7 +281,7 @@ fn started_twice(unit: &Unit, gather: Id) -> Option<(Id, Vec<Id>)> {
             unit.called(part).filter(|&function| of_one(unit, (gather, Common::OBJECT), part, function))?;
         Some((function, unit.text(object)))
     };
-    let calls = parts.into_iter().filter(|&part| matches!(unit.kind(part), "call" | "call_expression"));
+    let calls = parts.into_iter().filter(|&part| unit.is_call(part));
     let called: Vec<((Id, &str), Id)> = calls.filter_map(|part| Some((of(part)?, part))).collect();
     let same = |one: &(Id, &str)| -> Vec<Id> {
         called.iter().filter(|(other, _)| other == one).map(|(_, part)| *part).collect()

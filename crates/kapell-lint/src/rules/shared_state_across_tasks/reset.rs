@@ -125,7 +125,7 @@ fn by_setters<'a>(
     given: &dyn Fn(Id) -> bool,
 ) -> Option<Kept<'a>> {
     let called = |id: Id| {
-        let callee = matches!(unit.kind(id), "call" | "call_expression").then(|| unit.callee(id)).flatten();
+        let callee = unit.is_call(id).then(|| unit.callee(id)).flatten();
         callee.map(|callee| unit.text(callee))
     };
     let (callee, last) = (called(reset)?, unit.callee_name(reset).to_ascii_lowercase());

@@ -96,7 +96,7 @@ fn removes(unit: &Unit, call: Id) -> bool {
 
 /// Returns how a file is named, by what its name was bound to where that is a call: `lock` of `const lock = lockPath(state)`.
 fn naming(unit: &Unit, named: Id) -> &str {
-    let value = unit.value(named).filter(|&value| matches!(unit.kind(value), "call" | "call_expression"));
+    let value = unit.value(named).filter(|&value| unit.is_call(value));
     unit.text(value.unwrap_or(named))
 }
 

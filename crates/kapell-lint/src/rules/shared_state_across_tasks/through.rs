@@ -88,7 +88,7 @@ pub(super) fn read_after(unit: &Unit, function: Id, set: &Set) -> Option<Id> {
 
 /// Tells whether a node is a call of a function of the file that gives back a variable: `remaining()`.
 pub(super) fn gives(unit: &Unit, id: Id, variable: Id) -> bool {
-    if !matches!(unit.kind(id), "call" | "call_expression") {
+    if !unit.is_call(id) {
         return false;
     }
     helper(unit, unit.function_of(id), id).is_some_and(|other| {

@@ -9,6 +9,7 @@ use crate::{
         Id, Language, Unit, crews,
         graphs::{self, LostAnswer},
         modules::Modules,
+        unit::unquoted,
     },
     files::{File, FileId},
     repository::Repository,
@@ -52,10 +53,6 @@ pub(super) fn tell<'a>(
     report.add(file, span, message).hint(hint).done();
 }
 
-fn bare(text: &str) -> &str {
-    text.trim_matches(['"', '\''])
-}
-
 /// Handoffs of AutoGen's swarms, which go by name.
 fn handoffs(unit: &Unit, report: &mut Report<'_>) {
     let text = unit.whole();
@@ -65,7 +62,7 @@ fn handoffs(unit: &Unit, report: &mut Report<'_>) {
     let makes = |call: &Id| unit.callee_name(*call).ends_with("Agent");
     let named = |call: Id| {
         let name = unit.keyword(call, "name").or_else(|| unit.args(call).first().map(|arg| arg.value))?;
-        (unit.kind(name) == "string").then(|| bare(unit.text(name)))
+        (unit.kind(name) == "string").then(|| unquoted(unit.text(name)))
     };
     let makers: Vec<Id> = unit.calls().filter(makes).collect();
     let Some(names) = makers.iter().map(|&call| named(call)).collect::<Option<BTreeSet<&str>>>() else {
@@ -89,7 +86,7 @@ fn handoffs(unit: &Unit, report: &mut Report<'_>) {
     for list in makers.iter().filter_map(|&call| unit.keyword(call, "handoffs")) {
         let given = unit.syntax.children(list).filter(|&id| unit.kind(id) == "string");
         for id in given {
-            let name = bare(unit.text(id));
+            let name = unquoted(unit.text(id));
             if name != "user" && !names.contains(name) {
                 let what = format!("this swarm has no agent `{name}`: the handoff to it fails");
                 tell(report, (unit.file, unit.span(id)), what, name, names.iter().copied());
@@ -120,7 +117,7 @@ fn registered(repository: &Repository, report: &mut Report<'_>) {
         match home.kind(part) {
             "{" | "}" | "," | "comment" => {}
             "shorthand_property_identifier" => drop(keys.insert(home.text(part))),
-            "pair" => keys.extend(home.syntax.child(part, "key").map(|key| bare(home.text(key)))),
+            "pair" => keys.extend(home.syntax.child(part, "key").map(|key| unquoted(home.text(key)))),
             _ => return,
         }
     }
@@ -130,7 +127,7 @@ fn registered(repository: &Repository, report: &mut Report<'_>) {
     for unit in asking {
         for call in unit.calls().filter(|&call| unit.callee_name(call) == "getAgent") {
             let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
-            let name = bare(unit.text(first));
+            let name = unquoted(unit.text(first));
             // Others have agents, too.
             let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
             let of_mastra =
@@ -155,7 +152,7 @@ fn in_settings(repository: &Repository, report: &mut Report<'_>) {
         for line in tasks.text.split_inclusive('\n') {
             let start = at;
             at += line.len();
-            let Some(name) = line.trim().strip_prefix("agent:").map(|name| bare(name.trim())) else {
+            let Some(name) = line.trim().strip_prefix("agent:").map(|name| unquoted(name.trim())) else {
                 continue;
             };
             let plain = name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c)) && !name.is_empty();
@@ -183,6 +180,6 @@ fn keys(text: &str) -> impl Iterator<Item = &str> + Clone {
     text.lines().filter_map(|line| {
         let key = line.split_once(':')?.0;
         let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-\"'".contains(c));
-        plain.then(|| bare(key))
+        plain.then(|| unquoted(key))
     })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kapell_spec::suggest;
 
 use crate::{
-    code::{Id, Unit},
+    code::{Id, Unit, unit::unquoted},
     repository::Repository,
     rule::Report,
 };
@@ -58,20 +58,20 @@ fn tell(unit: &Unit, table: Id, report: &mut Report<'_>) {
     if !whole || pairs.len() < AGENTS_MIN {
         return;
     }
-    let key = |pair: &Id| unit.syntax.child(*pair, "key").map(|key| bare(unit.text(key)));
+    let key = |pair: &Id| unit.syntax.child(*pair, "key").map(|key| unquoted(unit.text(key)));
     let keys: BTreeSet<&str> = pairs.iter().filter_map(key).collect();
     let lists = pairs.iter().filter_map(|&pair| list(unit, unit.syntax.child(pair, "value")?));
     let named: Vec<Id> =
         lists.flat_map(|list| unit.syntax.children(list)).filter(|&id| unit.kind(id) == "string").collect();
     let found: BTreeSet<&str> =
-        named.iter().map(|&id| bare(unit.text(id))).filter(|name| keys.contains(name)).collect();
+        named.iter().map(|&id| unquoted(unit.text(id))).filter(|name| keys.contains(name)).collect();
     if found.len() < FOUND_MIN {
         return;
     }
     let by_letters: BTreeMap<String, &str> = keys.iter().map(|key| (letters(key), *key)).collect();
-    let missing = named.into_iter().filter(|&id| !keys.contains(bare(unit.text(id))));
+    let missing = named.into_iter().filter(|&id| !keys.contains(unquoted(unit.text(id))));
     for id in missing.take(LOOKED_UP) {
-        let name = bare(unit.text(id));
+        let name = unquoted(unit.text(id));
         let same = by_letters.get(&letters(name)).copied();
         let Some(near) = same.or_else(|| suggest::mistyped(name, keys.iter().copied(), 2)) else { continue };
         let message = format!("this table has no agent `{name}`: who is handed to it is lost");
@@ -88,15 +88,11 @@ fn list(unit: &Unit, agent: Id) -> Option<Id> {
     };
     unit.syntax.children(pairs).find_map(|pair| {
         let key = unit.syntax.child(pair, "key").or_else(|| unit.syntax.child(pair, "name"))?;
-        let name = bare(unit.text(key)).to_ascii_lowercase().replace('_', "");
+        let name = unquoted(unit.text(key)).to_ascii_lowercase().replace('_', "");
         let value = unit.syntax.child(pair, "value")?;
         let listed = matches!(unit.kind(value), "array" | "list" | "tuple");
         (listed && LISTS.contains(&&*name)).then_some(value)
     })
-}
-
-fn bare(text: &str) -> &str {
-    text.trim_matches(['"', '\''])
 }
 
 /// Returns the letters of a name, in small ones.

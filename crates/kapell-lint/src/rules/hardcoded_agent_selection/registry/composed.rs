@@ -1,7 +1,7 @@
 //! Tables of agents whose keys are what the agents are called: `{agent.name: agent for agent in (BILLING, REFUNDS)}`.
 
-use super::{bare, is_name};
-use crate::code::{Id, Unit};
+use super::is_name;
+use crate::code::{Id, Unit, unit::unquoted};
 
 /// Returns the keys of a table of Python that is put together of agents with a constant each; `None` where that is not how
 /// it is made, or where one of them is not clear.
@@ -73,7 +73,7 @@ fn of_pairs(unit: &Unit, dictionary: Id) -> Option<Vec<&str>> {
     let keys = parts(unit, dictionary).map(|pair| {
         let key = unit.syntax.child(pair, "key")?;
         match unit.kind(key) {
-            "string" => Some(bare(unit.text(key))),
+            "string" => Some(unquoted(unit.text(key))),
             "attribute" => {
                 by_name = true;
                 let (object, field) = attribute(unit, key)?;
@@ -118,7 +118,7 @@ fn field_of<'a>(unit: &'a Unit, agent: Id, field: &str) -> Option<&'a str> {
         (unit.kind(given) != "keyword_argument").then_some(given)
     };
     let value = unit.keyword(made, field).or_else(by_place)?;
-    (unit.kind(value) == "string").then(|| bare(unit.text(value)))
+    (unit.kind(value) == "string").then(|| unquoted(unit.text(value)))
 }
 
 /// Returns the fields that a class declares, in the order in which a data class takes them.

@@ -1,9 +1,9 @@
 //! Tables of agents that are empty at first, and that one function fills with what it is handed, by a field of that:
 //! `agents.set(agent.name, agent)`.
 
-use super::{Table, bare, is_name, is_table};
+use super::{Table, is_name, is_table};
 use crate::{
-    code::{self, Id, Language, Unit, modules::Modules},
+    code::{self, Id, Language, Unit, modules::Modules, unit::unquoted},
     repository::Repository,
 };
 
@@ -110,5 +110,5 @@ fn key<'a>(modules: &Modules<'a>, unit: &'a Unit, given: Id, field: &str) -> Opt
         "new_expression" | "call_expression" => unit.object_key(unit.args(made).first()?.value, field)??,
         _ => return None,
     };
-    (unit.kind(value) == "string").then(|| bare(unit.text(value)))
+    (unit.kind(value) == "string").then(|| unquoted(unit.text(value)))
 }

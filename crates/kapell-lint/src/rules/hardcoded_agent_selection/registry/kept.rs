@@ -3,9 +3,9 @@
 use kapell_spec::suggest;
 use kapell_view::audit::Severity;
 
-use super::{Table, bare, is_name};
+use super::{Table, is_name};
 use crate::{
-    code::{Id, Unit},
+    code::{Id, Unit, unit::unquoted},
     repository::Repository,
     rule::Report,
 };
@@ -26,7 +26,7 @@ pub(super) fn check(repository: &Repository, table: &Table<'_>, report: &mut Rep
         for set in unit.syntax.of_kind(&["assignment", "assignment_expression"]) {
             let child = |field| unit.syntax.child(set, field);
             let Some((left, right)) = child("left").zip(child("right")) else { continue };
-            let name = bare(unit.text(right));
+            let name = unquoted(unit.text(right));
             let known = property(unit, left).is_some_and(|property| asked.contains(&property));
             if !known || unit.kind(right) != "string" || !is_name(&name) || table.keys.contains(&name) {
                 continue;

@@ -138,8 +138,7 @@ impl<'a> State<'a> {
 /// Tells whether a value is what is left of something that failed.
 pub(super) fn is_of_failure(unit: &Unit, value: Id) -> bool {
     let text = unit.text(value);
-    unit.syntax.around(value).any(|id| matches!(unit.kind(id), "except_clause" | "catch_clause"))
-        || FAILED.iter().any(|word| text.contains(word))
+    unit.syntax.around(value).any(|id| unit.is_handler(id)) || FAILED.iter().any(|word| text.contains(word))
 }
 
 /// Tells whether a text is a key: of what is taken out of something, or of something that is written out.
