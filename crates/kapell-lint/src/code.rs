@@ -4,6 +4,7 @@
 //! file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
 
 pub mod aliases;
+pub mod bus;
 pub mod crews;
 pub mod graphs;
 pub mod guards;

@@ -7,6 +7,7 @@ mod kept; // agents that leave it to one other to start them
 mod others; // agents of other clients
 mod registered; // agents of a registry that nobody asks for
 mod session; // agents that the agent of every session may not start
+mod topics; // agents that wait for what nobody publishes
 
 use kapell_spec::{claude::reference::Names, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
@@ -53,6 +54,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     others::check(repository, report);
     graph::check(repository, report);
     registered::check(repository, report);
+    topics::check(repository, report);
     unlisted(repository, report);
     kept::check(repository, report);
     session::check(repository, report);
