@@ -23,8 +23,8 @@ pub struct Graph<'a> {
     pub unit: &'a Unit,
     /// What makes it.
     pub made: Id,
-    /// Its nodes by name: where each stands, and what it runs.
-    pub nodes: BTreeMap<&'a str, (Id, Option<Id>)>,
+    /// Its nodes by name.
+    pub nodes: BTreeMap<&'a str, Step>,
     /// Which leads to which.
     pub edges: Vec<Edge<'a>>,
     /// Where a function chooses how a run goes on, as it is written.
@@ -39,13 +39,21 @@ pub struct Graph<'a> {
     composed: Vec<Composed<'a>>,
 }
 
+/// A node.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Where its name stands.
+    pub at: Id,
+    /// What it runs, if that is given beside the name.
+    pub runs: Option<Id>,
+}
+
 /// A node that is named after what it runs: `f"do_{step.__name__}"`.
 #[derive(Debug, Clone, Copy)]
 struct Composed<'a> {
-    at: Id,
+    step: Step,
     /// What stands before the name of the function, that name, and what stands behind it.
     name: [&'a str; 3],
-    runs: Option<Id>,
 }
 
 impl Composed<'_> {
@@ -266,7 +274,7 @@ impl<'a> Graph<'a> {
             _ => Some((first, name_of(unit, first)?, args.get(1).copied())),
         });
         match first.or_else(named) {
-            Some((at, name, runs)) => drop(self.nodes.insert(name, (at, runs))),
+            Some((at, name, runs)) => drop(self.nodes.insert(name, Step { at, runs })),
             None => match args.first().and_then(|&first| self.composed(first, args.get(1).copied())) {
                 Some(composed) => self.composed.push(composed),
                 None => self.hide(),
@@ -288,7 +296,7 @@ impl<'a> Graph<'a> {
         let function = self.given.get(inner.strip_suffix(".__name__")?)?;
         let plain =
             unit.kind(at) == "string" && unit.kind(*function) == "identifier" && !behind.contains('{');
-        plain.then(|| Composed { at, name: [before, unit.text(*function), behind], runs })
+        plain.then(|| Composed { step: Step { at, runs }, name: [before, unit.text(*function), behind] })
     }
 
     /// Gives the nodes whose names are put together the names by which edges lead to them.
@@ -296,7 +304,7 @@ impl<'a> Graph<'a> {
         for composed in std::mem::take(&mut self.composed) {
             let mut names = self.edges.iter().flat_map(|edge| [edge.from, edge.to]);
             match names.find(|name| composed.is(name)) {
-                Some(name) => drop(self.nodes.insert(name, (composed.at, composed.runs))),
+                Some(name) => drop(self.nodes.insert(name, composed.step)),
                 None => self.hide(),
             }
         }
@@ -365,7 +373,7 @@ impl<'a> Graph<'a> {
         let led_to: BTreeSet<&str> =
             self.edges.iter().filter(|edge| edge.from != edge.to).map(|edge| edge.to).collect();
         let nodes = self.nodes.iter().filter(|(name, _)| !led_to.contains(**name));
-        nodes.map(|(name, (at, _))| (*name, *at)).collect()
+        nodes.map(|(name, node)| (*name, node.at)).collect()
     }
 
     /// Returns the names of edges that no node has.
@@ -547,7 +555,7 @@ pub fn may_go_anywhere(units: &[Unit], graph: &Graph<'_>) -> bool {
             _ => false,
         })
     };
-    graph.nodes.values().any(|(at, _)| looped(*at))
+    graph.nodes.values().any(|node| looped(node.at))
         || graph.edges.iter().any(|edge| looped(edge.to_at))
         || units.iter().any(says)
 }

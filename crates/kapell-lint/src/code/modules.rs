@@ -209,6 +209,12 @@ impl<'a> Modules<'a> {
         Self { by_file: units.iter().map(|unit| (unit.file, unit)).collect() }
     }
 
+    /// Returns a file, if it is read as code.
+    #[must_use]
+    pub fn unit(&self, file: FileId) -> Option<&'a Unit> {
+        self.by_file.get(&file).copied()
+    }
+
     /// Finds the function of another file that a call names by its import: `ask(x)`, `model.ask(x)`, or the method of an object
     /// of a class that is imported.
     #[must_use]
@@ -298,7 +304,7 @@ impl<'a> Modules<'a> {
         let mut open: Vec<FileId> = files.into_iter().collect();
         while let Some(file) = open.pop() {
             if found.insert(file) {
-                let origins = self.by_file.get(&file).into_iter().flat_map(|unit| unit.origins());
+                let origins = self.unit(file).into_iter().flat_map(Unit::origins);
                 open.extend(origins.filter_map(|(_, origin)| Some(origin.target.as_ref()?.0)));
             }
         }
@@ -307,7 +313,7 @@ impl<'a> Modules<'a> {
 
     fn target<'b>(&self, unit: &'b Unit, name: &str) -> Option<(&'a Unit, &'b Part)> {
         let (file, part) = unit.origin(name)?.target.as_ref()?;
-        Some((self.by_file.get(file).copied()?, part))
+        Some((self.unit(*file)?, part))
     }
 }
 

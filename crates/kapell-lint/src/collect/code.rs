@@ -93,7 +93,7 @@ fn add_graph(graph: &Graph<'_>, builder: &mut Builder<'_>) {
     };
     let whole = code(builder, variable(unit, graph.made), graph.made);
     let steps: BTreeMap<&str, AssetKey> =
-        graph.nodes.iter().map(|(name, (at, _))| (*name, code(builder, name, *at))).collect();
+        graph.nodes.iter().map(|(name, node)| (*name, code(builder, name, node.at))).collect();
     let to = |name: &str| match steps.get(name) {
         Some(&key) => Target::Asset(key),
         None if graph.hides_nodes => Target::Beside(name.to_owned()),

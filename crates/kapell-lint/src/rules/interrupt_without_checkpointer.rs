@@ -62,7 +62,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Finds where a node of a graph stops for a person.
 fn stops(unit: &Unit, graph: &Graph<'_>) -> Option<Id> {
-    let mut nodes = graph.nodes.values().filter_map(|(_, runs)| unit.function(unit.text((*runs)?)));
+    let mut nodes = graph.nodes.values().filter_map(|node| unit.function(unit.text(node.runs?)));
     let stop = |&call: &Id| {
         unit.callee_path(call).is_some_and(|path| {
             let known = path.text.starts_with("langgraph.") || path.text.starts_with("@langchain/langgraph.");

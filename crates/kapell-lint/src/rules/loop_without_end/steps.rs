@@ -230,7 +230,7 @@ fn decides<'a>(
     keys: &BTreeSet<&'a str>,
 ) -> Option<&'a str> {
     let (graph, modules) = (routers.graph, methods.modules());
-    let run = |node: &&'a str| function(modules, graph.unit, graph.nodes.get(node)?.1?);
+    let run = |node: &&'a str| function(modules, graph.unit, graph.nodes.get(node)?.runs?);
     let steps: Vec<Function<'a>> = nodes.iter().map(run).collect::<Option<_>>()?;
     let after = nodes.iter().filter_map(|node| routers.after.get(node)).flatten();
     let choosing: Vec<Function<'a>> = after.copied().collect::<Option<_>>()?;

@@ -161,7 +161,7 @@ impl Taken {
         long: impl Fn(&Command) -> bool,
         place: impl Fn(&Command) -> (FileId, Span),
     ) {
-        let bounded = script.contains("-duration");
+        let lasts = script.contains("-duration");
         let sure = |command: &&Command| {
             command.depth == 0
                 && !command.asked
@@ -172,7 +172,7 @@ impl Taken {
         // What stands in a function may never be called.
         let in_function = || ["() {", "(){", "function "].iter().any(|word| script.contains(word));
         for command in commands.iter().filter(sure) {
-            let says = bounded && command.words.iter().any(|word| word.contains("-duration"));
+            let says = lasts && command.words.iter().any(|word| word.contains("-duration"));
             let Some(seconds) = asked_for(command, says && long(command)) else { continue };
             if in_function() {
                 return;

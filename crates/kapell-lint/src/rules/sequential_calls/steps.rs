@@ -90,10 +90,10 @@ fn rows<'a>(methods: &Methods<'_>, graph: &Graph<'a>) -> Vec<Vec<Edge<'a>>> {
 /// Returns what the function of a step does with the state, where all of it can be seen and it asks a model.
 fn uses<'a>(methods: &Methods<'_>, graph: &Graph<'a>, name: &str) -> Option<Uses<'a>> {
     let unit = graph.unit;
-    let (_, runs) = graph.nodes.get(name)?;
-    let function = unit.function(unit.text((*runs)?))?;
+    let runs = graph.nodes.get(name)?.runs?;
+    let function = unit.function(unit.text(runs))?;
     let asks = methods.asks(unit, function);
-    if !asks || is_change(name) || is_change(unit.text((*runs)?)) {
+    if !asks || is_change(name) || is_change(unit.text(runs)) {
         return None;
     }
     let given = unit.syntax.child(function, "parameters")?;

@@ -47,9 +47,9 @@ fn clash(
 ) {
     let mut set: BTreeMap<String, (&str, (&Unit, Id))> = BTreeMap::new();
     for &name in step {
-        let Some((_, Some(runs))) = graph.nodes.get(name) else { continue };
-        let own = graph.unit.function(graph.unit.text(*runs)).map(|function| (graph.unit, function));
-        let Some((unit, function)) = own.or_else(|| modules.function(graph.unit, *runs)) else { continue };
+        let Some(runs) = graph.nodes.get(name).and_then(|node| node.runs) else { continue };
+        let own = graph.unit.function(graph.unit.text(runs)).map(|function| (graph.unit, function));
+        let Some((unit, function)) = own.or_else(|| modules.function(graph.unit, runs)) else { continue };
         for (key, at) in returned(modules, unit, function, HOPS) {
             let Some((first, (first_unit, first_at))) = set.get(&key).filter(|(first, _)| *first != name)
             else {

@@ -28,7 +28,7 @@ pub(super) fn check<'a>(
             function(modules, graph.unit, choice.router).filter(|_| turns(modules, routers, choice))?;
         let mut seen = BTreeSet::new();
         let mut bounds = bounds(router).into_iter().filter(|(_, key)| seen.insert(*key));
-        bounds.find_map(|(at, key)| Some((router.0, at, key, constant(repository, key)?)))
+        bounds.find_map(|(at, key)| Some((router.0, at, key, constant(repository, modules, key)?)))
     });
     let Some((unit, at, key, set)) = found else { return false };
     let message = format!("`{key}` is to end these rounds, and no step raises it: it stays {}", set.number);
@@ -101,11 +101,11 @@ struct Constant {
 }
 
 /// Returns where a key is set, if all of the repository's code only ever sets it to one and the same number.
-fn constant(repository: &Repository, key: &str) -> Option<Constant> {
+fn constant(repository: &Repository, modules: &Modules<'_>, key: &str) -> Option<Constant> {
     let mut first: Option<Constant> = None;
     for (id, file) in repository.files.iter().filter(|(_, file)| has_word(&file.text, key)) {
         let Some(language) = Language::of(&file.path) else { continue };
-        let known = repository.code.iter().find(|unit| unit.file == id);
+        let known = modules.unit(id);
         // A file that asks no model may raise it as well.
         let read = if known.is_none() { Unit::read(id, language, &file.text) } else { None };
         let unit = known.or(read.as_ref())?;
