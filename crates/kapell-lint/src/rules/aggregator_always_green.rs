@@ -213,7 +213,7 @@ fn asks_its_own_steps(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     report
         .add(
             flow.file,
-            step.condition.as_ref().map_or(step.span, |own| own.span),
+            step.condition_span(),
             format!("`failure()` in a step asks for the steps before it, so `{}` is green whatever the other jobs did", job.id.text),
         )
         .hint("ask `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")

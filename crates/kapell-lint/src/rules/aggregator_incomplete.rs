@@ -7,8 +7,7 @@ use kapell_spec::{
     finding::Span,
     github::{Condition, Job, Uses},
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 use crate::github::{Flow, aggregate, conditions, conditions::Run};
 use crate::{
@@ -107,7 +106,7 @@ fn hidden_root(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &m
     let Some(up) = hidden else { return false };
     let root = &flow.model.jobs[up].id;
     let draft = report
-        .add(flow.file, job.keys.get("needs").map_or(job.id.span, |key| key.span), format!("`{}` does not need `{}`: if that fails, the jobs behind it are skipped, and skipped counts as passed here", job.id.text, root.text))
+        .add(flow.file, job.needs_span(), format!("`{}` does not need `{}`: if that fails, the jobs behind it are skipped, and skipped counts as passed here", job.id.text, root.text))
         .also(flow.file, root.span, "its failure is not seen")
         .hint(format!("add `{}` to `needs`", root.text));
     match add_need(flow, at, &root.text) {
@@ -246,7 +245,7 @@ fn left_out(
     let mut draft = report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!("`{}` stands for {listed} checks and leaves out {}", job.id.text, names.join(" and ")),
         )
         .severity(if demanded { Severity::High } else { Severity::Medium })
@@ -255,7 +254,7 @@ fn left_out(
     for other in missing {
         draft = draft.also(flow.file, flow.job_span(other), "may fail unseen");
     }
-    let key = job.keys.get("needs").map_or(job.id.span, |key| key.span);
+    let key = job.needs_span();
     match crate::github::comments::explains(
         flow,
         key,

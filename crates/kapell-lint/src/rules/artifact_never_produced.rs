@@ -11,8 +11,7 @@ use kapell_spec::{
     github::{Condition, Name, Step},
     suggest,
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 use crate::github::{
     Flow, Github, StepFacts, carry,

@@ -9,8 +9,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/cache-no-restore-keys.md`.
 pub(super) static RULE: Rule = Rule {

@@ -10,8 +10,7 @@ use kapell_spec::{
     finding::Span,
     github::{Concurrency, Condition, Step, Text},
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/cancel-on-mutating.md`.
 pub(super) static RULE: Rule = Rule {

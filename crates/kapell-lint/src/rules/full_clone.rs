@@ -12,8 +12,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
     rules::shallow_history,
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/full-clone.md`.
 pub(super) static RULE: Rule = Rule {

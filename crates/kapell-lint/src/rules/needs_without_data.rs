@@ -1,8 +1,7 @@
 //! A job waits for another from which it takes nothing.
 
 use kapell_spec::github::{Job, Name};
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 use crate::github::{
     Flow, StepFacts, carry, comments, conditions, cost, edit, facts::Artifact, globs, own_scripts,

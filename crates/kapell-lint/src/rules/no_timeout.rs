@@ -14,8 +14,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/no-timeout.md`.
 pub(super) static RULE: Rule = Rule {

@@ -20,8 +20,7 @@ use self::names::is_for_failure;
 
 use kapell_core::expr::{Comparison, Function, Key, Literal, Node, NodeKind};
 use kapell_spec::github::{Condition, Job, Step, Text};
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 use crate::github::{
     Flow, StepFacts, aggregate, carry,

@@ -7,12 +7,8 @@ mod exclusive; // conditions that ask one thing for two answers
 mod vain; // events on which nothing is done of what they are for
 
 use kapell_core::expr::{Literal, Node, NodeKind};
-use kapell_spec::{
-    finding::Span,
-    github::{Condition, Job},
-};
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_spec::github::Condition;
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 use crate::github::{
     Flow, carry,
@@ -106,11 +102,7 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     );
     report
         .add(flow.file, job.id.span, message)
-        .also(
-            flow.file,
-            blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
-            "skipped by this condition",
-        )
+        .also(flow.file, blamed.condition_span(), "skipped by this condition")
         .hint(match &job.condition {
             Some(own) => {
                 format!(
@@ -147,11 +139,11 @@ fn behind_off(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!("`{}` never runs: `{}`, which it waits for, is turned off", job.id.text, other.id.text),
         )
         .severity(if grave { Severity::High } else { Severity::Medium })
-        .also(flow.file, condition_place(other), "turned off here")
+        .also(flow.file, other.condition_span(), "turned off here")
         .hint(format!(
             "drop `{}` from `needs`, or let it run unless one has failed: `if: ${{{{ !failure() && !cancelled() }}}}`",
             other.id.text
@@ -170,11 +162,6 @@ fn only_after_failure(condition: &Condition) -> bool {
     })
 }
 
-/// Returns where a job says when it runs, or else its name.
-fn condition_place(job: &Job) -> Span {
-    job.condition.as_ref().map_or(job.id.span, |own| own.span)
-}
-
 /// It waits for a job that only runs after a failure, and itself only runs when nothing has failed.
 fn behind_repair(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     let job = &flow.model.jobs[at];
@@ -187,13 +174,13 @@ fn behind_repair(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!(
                 "`{}` can never run: `{}` runs only after a failure, and is skipped otherwise",
                 job.id.text, repair.id.text
             ),
         )
-        .also(flow.file, condition_place(repair), "only after a failure")
+        .also(flow.file, repair.condition_span(), "only after a failure")
         .hint(format!(
             "drop `{}` from `needs`, or ask for a status: `if: ${{{{ !cancelled() }}}}`",
             repair.id.text
@@ -234,11 +221,11 @@ fn switched_off(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!("whoever sets `{name}` to leave out `{}` leaves out `{}` too", need.id.text, job.id.text),
         )
         .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
-        .also(flow.file, need.condition.as_ref().map_or(need.id.span, |own| own.span), "skipped then")
+        .also(flow.file, need.condition_span(), "skipped then")
         .hint("let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`")
         .done();
     true
@@ -329,11 +316,7 @@ fn event_denied(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
         report
             .add(flow.file, condition.span, message)
             .severity(Severity::Medium)
-            .also(
-                flow.file,
-                blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
-                "never runs on that event",
-            )
+            .also(flow.file, blamed.condition_span(), "never runs on that event")
             .hint("ask for the status of what it needs: `!failure() && !cancelled() && ...`")
             .done();
         return true;
@@ -357,7 +340,7 @@ fn through(flow: &Flow, at: usize, report: &mut Report<'_>) {
             "`{}` is skipped whenever `{}` is, although `{}`, which it waits for, runs then",
             job.id.text, up.id.text, between.id.text
         );
-        let span = job.condition.as_ref().map_or(job.id.span, |condition| condition.span);
+        let span = job.condition_span();
         let own = if text(flow, at).is_empty() { String::new() } else { format!(" && ({})", text(flow, at)) };
         report
             .add(flow.file, span, message)

@@ -8,8 +8,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 use kapell_spec::{github::Event, suggest};
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/unknown-workflow-run.md`.
 pub(super) static RULE: Rule = Rule {

@@ -117,6 +117,18 @@ impl Job {
         self.uses.as_ref()?.1.as_ref()
     }
 
+    /// Returns where it says for which jobs it waits, or its name if it waits for none.
+    #[must_use]
+    pub fn needs_span(&self) -> Span {
+        self.keys.get("needs").map_or(self.id.span, |key| key.span)
+    }
+
+    /// Returns where it says when it runs, or its name if it does not say.
+    #[must_use]
+    pub fn condition_span(&self) -> Span {
+        self.condition.as_ref().map_or(self.id.span, |own| own.span)
+    }
+
     /// Returns the expressions that stand within `span`.
     pub fn expressions_in(&self, span: Span) -> impl Iterator<Item = &Expression> {
         self.expressions
@@ -130,6 +142,12 @@ impl Step {
     #[must_use]
     pub fn name_span(&self) -> Span {
         self.name.as_ref().map_or(self.span, |name| name.span)
+    }
+
+    /// Returns where it says when it runs, or all of it if it does not say.
+    #[must_use]
+    pub fn condition_span(&self) -> Span {
+        self.condition.as_ref().map_or(self.span, |own| own.span)
     }
 
     /// Returns what it uses.

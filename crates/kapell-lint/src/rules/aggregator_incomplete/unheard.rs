@@ -79,7 +79,7 @@ pub(super) fn check(repository: &Repository, flow: &Flow, report: &mut Report<'_
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!(
                 "`{}` tells people of failures, and {names} {fail} unheard: it does not need them",
                 job.id.text

@@ -54,11 +54,7 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// `success`.
 fn tell(flow: &Flow, back: &Step, (first, what): (&Step, &str), report: &mut Report<'_>) {
     report
-        .add(
-            flow.file,
-            back.condition.as_ref().map_or(back.span, |own| own.span),
-            format!("this goes back after a failure, and {what}"),
-        )
+        .add(flow.file, back.condition_span(), format!("this goes back after a failure, and {what}"))
         .confidence(Confidence::Medium)
         .also(flow.file, first.name_span(), "`continue-on-error` makes it a success")
         .hint("drop `continue-on-error`, or ask for the outcome of that step")

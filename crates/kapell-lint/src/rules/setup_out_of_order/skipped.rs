@@ -71,7 +71,7 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
         report
             .add(
                 flow.file,
-                install.condition.as_ref().map_or(install.span, |own| own.span),
+                install.condition_span(),
                 "a hit skips the install, but the cache holds only what it downloads: then nothing is installed"
                     .to_owned(),
             )

@@ -75,7 +75,7 @@ pub(super) fn both_changed(flow: &Flow, at: usize, report: &mut Report<'_>) {
         job.id.text, first.id.text, second.id.text
     );
     report
-        .add(flow.file, job.keys.get("needs").map_or(job.id.span, |key| key.span), message)
+        .add(flow.file, job.needs_span(), message)
         .confidence(Confidence::Medium)
         .also(flow.file, first.id.span, "runs for its own changes")
         .also(flow.file, second.id.span, "runs for its own changes")
@@ -105,7 +105,7 @@ pub(super) fn another_changed(flow: &Flow, at: usize, report: &mut Report<'_>) -
     report
         .add(flow.file, condition.map_or(job.id.span, |condition| condition.span), message)
         .confidence(Confidence::Medium)
-        .also(flow.file, need.condition.as_ref().map_or(need.id.span, |other| other.span), "skipped then")
+        .also(flow.file, need.condition_span(), "skipped then")
         .hint(format!("write `!failure() && !cancelled() && {}`, or drop the need", text(flow, at)))
         .done();
     true
@@ -181,18 +181,14 @@ pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) ->
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!(
                 "`{}` is skipped whenever `{}` is, which runs only now and then",
                 job.id.text, need.id.text
             ),
         )
         .confidence(Confidence::Medium)
-        .also(
-            flow.file,
-            need.condition.as_ref().map_or(need.id.span, |own| own.span),
-            "skipped unless this holds",
-        )
+        .also(flow.file, need.condition_span(), "skipped unless this holds")
         .hint("let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`")
         .done();
     true

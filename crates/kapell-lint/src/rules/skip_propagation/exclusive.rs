@@ -2,7 +2,6 @@
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 
-use super::condition_place;
 use crate::{
     github::{Flow, conditions::Run},
     rule::Report,
@@ -35,14 +34,14 @@ fn tell(flow: &Flow, at: usize, (one, two): (usize, usize), report: &mut Report<
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!(
                 "`{}` can never run: of `{}` and `{}`, which it waits for, one is always skipped",
                 job.id.text, first.id.text, second.id.text
             ),
         )
-        .also(flow.file, condition_place(first), "runs only then")
-        .also(flow.file, condition_place(second), "runs only then")
+        .also(flow.file, first.condition_span(), "runs only then")
+        .also(flow.file, second.condition_span(), "runs only then")
         .hint("let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`")
         .done();
 }
@@ -135,7 +134,7 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
                     job.id.text, blamed.id.text
                 ),
             )
-            .also(flow.file, condition_place(blamed), "skipped by this condition")
+            .also(flow.file, blamed.condition_span(), "skipped by this condition")
             .hint("ask for the status: `!failure() && !cancelled() && (...)`, or drop the need")
             .done();
         return true;

@@ -3,7 +3,6 @@
 use kapell_spec::github::{Condition, Event};
 use kapell_view::audit::Severity;
 
-use super::condition_place;
 use crate::{
     github::{
         Flow, Github, StepFacts, carry,
@@ -43,7 +42,7 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
         report
             .add(
                 flow.file,
-                job.keys.get("needs").map_or(job.id.span, |key| key.span),
+                job.needs_span(),
                 format!(
                     "on {name} only {} runs, for nothing: `{}` is skipped with `{}`, which never runs then",
                     names(running.iter().map(|&at| &*flow.model.jobs[at].id.text)),
@@ -52,7 +51,7 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
                 ),
             )
             .severity(if grave { Severity::High } else { Severity::Medium })
-            .also(flow.file, condition_place(up), "never runs on that event")
+            .also(flow.file, up.condition_span(), "never runs on that event")
             .also(flow.file, event.name.span, "starts it")
             .hint(
                 "let it run unless one has failed: `!failure() && !cancelled()`, and what it asks for itself",
@@ -80,7 +79,7 @@ fn undelivered(flow: &Flow, checked: &Checked<'_>, report: &mut Report<'_>) {
     report
         .add(
             flow.file,
-            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            job.needs_span(),
             format!(
                 "on {} nothing is delivered: `{}` is skipped with `{}`, which never runs then",
                 event.text.to_ascii_lowercase(),
@@ -88,7 +87,7 @@ fn undelivered(flow: &Flow, checked: &Checked<'_>, report: &mut Report<'_>) {
                 blamed.id.text
             ),
         )
-        .also(flow.file, condition_place(blamed), "never runs on that event")
+        .also(flow.file, blamed.condition_span(), "never runs on that event")
         .also(flow.file, event.span, "starts it")
         .hint(format!(
             "let `{}` run unless one has failed: `if: ${{{{ !failure() && !cancelled() }}}}`",
