@@ -1,5 +1,6 @@
 //! Work that is started and whose result, or whose failure, nobody ever gets.
 
+mod acked; // messages that are taken off their queue too soon
 mod answered; // failures that are kept as answers
 mod averaged; // failures that an average leaves out
 mod called; // asynchronous functions that are called and not awaited
@@ -44,6 +45,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         each::check(&methods, unit, report);
         invented::check(unit, report);
         signalled::check(unit, report);
+        acked::check(unit, report);
         settled::check(&methods, unit, report);
         averaged::check(&methods, unit, report);
         compared::check(&methods, unit, report);

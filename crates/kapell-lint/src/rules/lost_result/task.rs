@@ -5,7 +5,7 @@
 
 use kapell_view::audit::Severity;
 
-use super::super::shared_state_across_tasks::handlers;
+use super::{super::shared_state_across_tasks::handlers, acked};
 use crate::{
     code::{
         Id, Language, Service, Unit,
@@ -90,8 +90,14 @@ fn dropped<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Dropped<'a>> {
 }
 
 fn is_dropped(unit: &Unit, call: Id) -> bool {
-    let maker = unit.callee_path(call).is_some_and(|path| MAKERS.contains(&&*path.text));
-    maker && unit.kind(unit.syntax[call].parent) == "expression_statement"
+    let plain = unit.kind(unit.syntax[call].parent) == "expression_statement";
+    // Of what loses its message as well, that is told.
+    plain && makes(unit, call) && acked::acked(unit, call).is_none()
+}
+
+/// Tells whether a call makes a task.
+pub(super) fn makes(unit: &Unit, call: Id) -> bool {
+    unit.callee_path(call).is_some_and(|path| MAKERS.contains(&&*path.text))
 }
 
 /// Returns what a task runs, for people.
