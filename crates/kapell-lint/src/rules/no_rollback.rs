@@ -1,5 +1,6 @@
 //! Something is released or deployed in a way that leaves half of it behind when a later part fails.
 
+mod compensation; // ways back that nobody goes
 mod provision; // things that code makes elsewhere
 mod rollout; // commands that change production and look at nothing
 mod runbook; // ways back on another platform
@@ -47,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         partial_releases(flow, report);
     }
     provision::check(repository, report);
+    compensation::check(repository, report);
     rollout::check(repository, report);
     runbook::check(repository, report);
 }

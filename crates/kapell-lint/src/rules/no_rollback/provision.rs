@@ -189,7 +189,7 @@ fn speaks_of_others(repository: &Repository, unit: &Unit, call: Id) -> bool {
 }
 
 /// Tells whether a function, or what decorates it, seems to take back what it did, or to find what is there already.
-fn is_safe(unit: &Unit, function: Id) -> bool {
+pub(super) fn is_safe(unit: &Unit, function: Id) -> bool {
     let code = crate::code::guards::code(unit, function);
     SAFE.iter().any(|word| code.contains(word))
         || unit.calls_in(function).any(|call| thing(unit, call, UNDOES).is_some())
