@@ -1,12 +1,14 @@
 //! Scripts of dynamic workflows: which agents their `agent()` calls start, in which order, and who reads what comes back.
 
 mod apart; // who works apart, and who writes one file
+mod unheard; // answers that are thrown away
 
 use kapell_spec::finding::Span;
 
 use super::{Id, Language, Unit};
 use crate::files::FileId;
 pub use apart::Clash;
+pub use unheard::Unheard;
 
 /// An agent that a script starts by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Script {
     pub endless: Vec<Span>,
     /// Files that each of several agents writes at the same time.
     pub clashes: Vec<Clash>,
+    /// Agents whose answers it gives a shape, and throws away.
+    pub unheard: Vec<Unheard>,
 }
 
 /// Keys by which a call names its agent.
@@ -98,6 +102,7 @@ impl Script {
             item_by_item: item_by_item(&unit),
             endless: endless(&unit),
             clashes: apart::clashes(&unit),
+            unheard: unheard::unheard(&unit),
         }
     }
 }

@@ -10,6 +10,8 @@ use kapell_spec::{claude::steps::Step, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    code::workflow_script::{Script, Unheard},
+    files::FileId,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -183,6 +185,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let hint = "hand it to the agent that decides, or do not start this one";
             report.add(*file, kept.span, message).severity(Severity::Medium).hint(hint).done();
         }
+        tell_unheard(*file, script, report);
     }
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let steps = &asset.flow.steps;
@@ -277,5 +280,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .hint("hand it to the step that decides, or drop the step")
                 .done();
         }
+    }
+}
+
+/// Tells of agents that are made to say what became of their work, to nobody.
+fn tell_unheard(file: FileId, script: &Script, report: &mut Report<'_>) {
+    for Unheard { span, said } in &script.unheard {
+        let message = "nothing reads what this agent is made to answer by `schema`: whether it did its work, nobody learns";
+        let severity = if said.is_some() { Severity::High } else { Severity::Medium };
+        let draft = report.add(file, *span, message).severity(severity);
+        let mut draft = draft.hint("keep the answer, and end or say so where the agent did not do it");
+        if let Some(said) = said {
+            draft = draft.also(file, *said, "this is said whatever it answers");
+        }
+        draft.done();
     }
 }
