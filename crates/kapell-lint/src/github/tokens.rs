@@ -6,7 +6,7 @@ use super::Flow;
 
 /// The variables that `gh` takes its token from, the first of them first.
 ///
-/// Source: <https://cli.github.com/manual/gh_help_environment>: "`GH_TOKEN`, `GITHUB_TOKEN` (in order of precedence)".
+/// Source: the manual of the GitHub CLI, "gh environment": "`GH_TOKEN`, `GITHUB_TOKEN` (in order of precedence)".
 const OF_GH: [&str; 2] = ["GH_TOKEN", "GITHUB_TOKEN"];
 
 /// Returns the token that `gh` takes in a step: that of the step before that of its job, and that of the workflow last.
