@@ -17,7 +17,7 @@ pub fn mistyped<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, slips:
     let known: Vec<&str> = known.into_iter().collect();
     let name = near(word, &known)?;
     let [word, letters] = [word, name].map(|text| letters(text).collect::<Vec<char>>());
-    (distance(&word, &letters) <= slips).then_some(name)
+    distance(&word, &letters, slips).map(|_| name)
 }
 
 /// Finds the only name that `word` is the beginning of.
@@ -44,48 +44,56 @@ fn letter_set(name: &str) -> u64 {
     letters(name).fold(0, |set, letter| set | bit(u32::from(letter)))
 }
 
+/// Returns the first of the nearest names.
 fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let has = letter_set(word);
     let word: Vec<char> = letters(word).collect();
-    known
-        .iter()
-        .filter_map(|&name| {
-            let count = if name.is_ascii() { name.len().min(LETTERS) } else { letters(name).count() };
-            let limit = (word.len().max(count) + 1) / 3;
-            // Cheap, and most names fail it.
-            if word.len().abs_diff(count) > limit {
-                return None;
-            }
-            // So is this: an edit brings or takes one letter at most.
-            let other = letter_set(name);
-            if (has & !other).count_ones().max((other & !has).count_ones()) as usize > limit {
-                return None;
-            }
-            let letters: Vec<char> = letters(name).collect();
-            let distance = distance(&word, &letters);
-            (distance <= limit && distance < letters.len()).then_some((distance, name))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    let mut best: Option<(usize, &'a str)> = None;
+    for &name in known {
+        let count = if name.is_ascii() { name.len().min(LETTERS) } else { letters(name).count() };
+        // Some letter has to be the same, and what is no nearer than one before need not be known.
+        let Some(most) = count.checked_sub(1) else { continue };
+        let limit = ((word.len().max(count) + 1) / 3).min(most);
+        let less = best.map_or(Some(limit), |(best, _)| best.checked_sub(1).map(|less| less.min(limit)));
+        let Some(limit) = less else { break };
+        // Cheap, and most names fail it.
+        if word.len().abs_diff(count) > limit {
+            continue;
+        }
+        // So is this: an edit brings or takes one letter at most.
+        let other = letter_set(name);
+        if (has & !other).count_ones().max((other & !has).count_ones()) as usize > limit {
+            continue;
+        }
+        let letters: Vec<char> = letters(name).collect();
+        best = distance(&word, &letters, limit).map(|distance| (distance, name)).or(best);
+    }
+    best.map(|(_, name)| name)
 }
 
-/// Returns the distance, in time and memory that are the product and the longer of the two.
-fn distance(left: &[char], right: &[char]) -> usize {
+/// Returns the distance if it is at most `limit`, in time and memory that are the product and the longer of the two.
+fn distance(left: &[char], right: &[char], limit: usize) -> Option<usize> {
     // Three rows in turn: the one before the last, the last, and the one that is written.
     let mut rows = [vec![0; right.len() + 1], (0..=right.len()).collect(), vec![0; right.len() + 1]];
     for (i, a) in left.iter().enumerate() {
         let [before, last, row] = &mut rows;
         row[0] = i + 1;
+        let mut least = row[0];
         for (j, b) in right.iter().enumerate() {
             let mut best = (last[j + 1] + 1).min(row[j] + 1).min(last[j] + usize::from(a != b));
             if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
                 best = best.min(before[j - 1] + 1);
             }
             row[j + 1] = best;
+            least = least.min(best);
+        }
+        // What follows is nowhere less than the least of two rows.
+        if least > limit && last.iter().all(|&last| last > limit) {
+            return None;
         }
         rows.rotate_left(1);
     }
-    rows[1][right.len()]
+    Some(rows[1][right.len()]).filter(|&distance| distance <= limit)
 }
 
 /// Writes a hint that names the nearest known name, or else all of them if they are few.
@@ -134,7 +142,7 @@ mod tests {
             let nearest = names.map(|name| {
                 let of_name: Vec<char> = letters(name).collect();
                 let limit = (of_word.len().max(of_name.len()) + 1) / 3;
-                let distance = distance(&of_word, &of_name);
+                let distance = distance(&of_word, &of_name, usize::MAX)?;
                 (distance <= limit && distance < of_name.len()).then_some((distance, name))
             });
             let expected = nearest.into_iter().flatten().min_by_key(|(distance, _)| *distance);

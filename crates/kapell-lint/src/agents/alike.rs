@@ -1,12 +1,16 @@
 //! Which texts are much the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::BuildHasherDefault,
+    sync::Arc,
+};
 
 use kapell_view::audit::{AssetKind, Scope};
 
 use super::{
     AgentId, Agents, Asset, Home,
-    similar::{self, Sketch},
+    similar::{self, AsItIs, Sketch},
 };
 use crate::files::Files;
 
@@ -73,13 +77,20 @@ pub(super) fn pairs_again(old: &Agents, known: &[Pair], new: &Agents, files: &Fi
     let is_new = |id: AgentId| !Arc::ptr_eq(&old[id].sketch, &new[id].sketch);
     let mut found: Vec<Pair> =
         known.iter().copied().filter(|pair| !is_new(pair.one) && !is_new(pair.other)).collect();
+    let mut by_hash: HashMap<u64, Vec<AgentId>, BuildHasherDefault<AsItIs>> = HashMap::default();
     for (id, asset) in new.iter().filter(|&(id, asset)| is_new(id) && Circle::of(asset).is_some()) {
-        for (other, beside) in new.iter().filter(|(_, beside)| Circle::of(beside) == Circle::of(asset)) {
+        let least = asset.sketch(files).least(ALIKE).iter();
+        least.for_each(|&hash| by_hash.entry(hash).or_default().push(id));
+    }
+    for (other, beside) in new.iter().filter(|(_, beside)| Circle::of(beside).is_some()) {
+        let least = beside.sketch(files).least(ALIKE).iter();
+        let near: BTreeSet<AgentId> = least.filter_map(|hash| by_hash.get(hash)).flatten().copied().collect();
+        for id in near.into_iter().filter(|&id| Circle::of(&new[id]) == Circle::of(beside)) {
             // Two that are new are met twice.
             if other == id || is_new(other) && other < id {
                 continue;
             }
-            let likeness = asset.sketch(files).likeness_from(beside.sketch(files), ALIKE);
+            let likeness = new[id].sketch(files).likeness_from(beside.sketch(files), ALIKE);
             let (one, other) = (id.min(other), id.max(other));
             found.extend(likeness.map(|likeness| Pair { one, other, likeness }));
         }

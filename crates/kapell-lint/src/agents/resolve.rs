@@ -276,7 +276,7 @@ impl Agents {
         if self.index.by_stem.is_empty() {
             return None;
         }
-        let stem = name.rsplit(':').next().unwrap_or(name);
+        let stem = name.bytes().rposition(|byte| byte == b':').map_or(name, |colon| &name[colon + 1..]);
         self.index.by_stem.get(stem)?.iter().copied().find(|id| self[*id].scope == from.scope)
     }
 

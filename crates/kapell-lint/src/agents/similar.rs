@@ -24,49 +24,98 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// The letter or digit that each byte of ASCII stands for, in lower case; of all other bytes nothing.
-static LETTERS: [u8; 256] = {
-    let mut letters = [0; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        if (byte as u8).is_ascii_alphanumeric() {
-            letters[byte] = (byte as u8).to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    letters
-};
+/// What makes a hash of numbers: odd, and its bits are spread evenly; source: the golden ratio times 2 to the power of 64.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Returns the hashes of the words of a text, without regard to case; source of the loop: Fowler, Noll and Vo (FNV-1a,
-/// 64 bits).
+/// Takes eight bytes more into the hash of a word.
+fn step(hash: u64, part: u64) -> u64 {
+    (hash.rotate_left(5) ^ part).wrapping_mul(SPREAD)
+}
+
+/// Returns the hashes of the words of a text, without regard to case: eight bytes at a time, as most words are of ASCII.
 fn word_hashes(text: &str) -> Vec<u64> {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    let step = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0100_0000_01b3);
-    let mut words = Vec::with_capacity(text.len() / 5);
-    let (mut hash, mut at) = (OFFSET, 0);
     let bytes = text.as_bytes();
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        let letter = LETTERS[usize::from(byte)];
-        if letter != 0 {
-            hash = step(hash, u64::from(letter));
+    let mut words = Vec::with_capacity(bytes.len() / 5);
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        if byte.is_ascii() && !byte.is_ascii_alphanumeric() {
+            at += 1;
             continue;
         }
-        // Most bytes are ASCII: only the others are read as characters.
-        let wide = if byte.is_ascii() { None } else { text[at - 1..].chars().next() };
-        at += wide.map_or(0, |character| character.len_utf8() - 1);
-        match wide.filter(|character| character.is_alphanumeric()) {
-            Some(character) => {
-                hash = character.to_lowercase().fold(hash, |hash, small| step(hash, u64::from(small)));
-            }
-            None if hash != OFFSET => words.push(std::mem::replace(&mut hash, OFFSET)),
-            None => {}
+        let (hash, end) = ascii_word(bytes, at);
+        if bytes.get(end).is_none_or(u8::is_ascii) {
+            words.push(hash);
+            at = end + 1;
+            continue;
         }
-    }
-    if hash != OFFSET {
-        words.push(hash);
+        let rest = &text[at..];
+        let word = &rest[..rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())];
+        if word.len() > end - at {
+            words.push(word.to_lowercase().chars().fold(0, |hash, letter| step(hash, u64::from(letter))));
+        } else if end > at {
+            words.push(hash);
+        }
+        at += word.len() + rest[word.len()..].chars().next().map_or(0, char::len_utf8);
     }
     words
+}
+
+/// Returns the hash of the letters and digits of ASCII from a place on, and where they end.
+fn ascii_word(bytes: &[u8], start: usize) -> (u64, usize) {
+    let (mut hash, mut at) = (0, start);
+    loop {
+        let part = eight(bytes, at);
+        let count = letters(part);
+        if count > 0 {
+            // The bit that tells small letters from others is set in all digits.
+            let small = part | 0x2020_2020_2020_2020;
+            hash = step(hash, small & (u64::MAX >> (64 - 8 * count)));
+        }
+        at += count;
+        if count < 8 {
+            return (hash, at);
+        }
+    }
+}
+
+/// Returns the eight bytes from a place on; behind the end of the text they are zero.
+fn eight(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let whole = rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        last
+    });
+    u64::from_le_bytes(whole)
+}
+
+/// Returns how many of eight bytes, from the first on, are letters or digits of ASCII.
+fn letters(part: u64) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    // Sums of seven bits each do not reach the byte beside: the high bit of one says that it is at least so much.
+    let from = |bytes: u64, least: u8| (bytes & !HIGH) + EACH * u64::from(0x80 - least);
+    let small = part | 0x20 * EACH;
+    let letter = from(small, b'a') & !from(small, b'z' + 1);
+    let digit = from(part, b'0') & !from(part, b'9' + 1);
+    let others = !(letter | digit) | part;
+    (others & HIGH).trailing_zeros() as usize / 8
+}
+
+/// Returns the hashes of the shingles of some words: each goes on from the one before; source: Karp and Rabin, "Efficient
+/// randomized pattern-matching algorithms", 1987.
+fn shingles(words: &[u64]) -> impl Iterator<Item = u64> {
+    /// What a word counts that leaves a shingle.
+    const GONE: u64 = SPREAD.wrapping_pow(WORDS as u32);
+    let join = |sum: u64, word: &u64| sum.wrapping_mul(SPREAD).wrapping_add(*word);
+    let (first, rest) = words.split_at_checked(WORDS).unwrap_or_default();
+    let mut sum = first.iter().fold(0, join);
+    let head = (!first.is_empty()).then_some(sum);
+    let others = rest.iter().zip(words).map(move |(next, gone)| {
+        sum = join(sum, next).wrapping_sub(gone.wrapping_mul(GONE));
+        sum
+    });
+    head.into_iter().chain(others).map(mix)
 }
 
 impl Sketch {
@@ -74,17 +123,13 @@ impl Sketch {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let words = word_hashes(text);
-        let add = |hash: u64, word: &u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // Of an array the compiler knows how long it is.
-        let shingle =
-            |words: &[u64]| words.try_into().map_or(0, |words: &[u64; WORDS]| mix(words.iter().fold(0, add)));
         let count = words.len().saturating_sub(WORDS - 1) as u64;
         // Hashes are spread evenly, so that about half as many again as are kept lie below the first of these; a text
         // that repeats itself needs more to have enough.
         let some = (u64::MAX / count.max(1)).saturating_mul(SIZE as u64);
         for bound in [some.saturating_add(some / 2), some.saturating_mul(6), u64::MAX] {
             let mut hashes = Vec::with_capacity(2 * SIZE);
-            hashes.extend(words.windows(WORDS).map(shingle).filter(|&hash| hash <= bound));
+            shingles(&words).filter(|&hash| hash <= bound).for_each(|hash| hashes.push(hash));
             hashes.sort_unstable();
             hashes.dedup();
             if hashes.len() >= SIZE || bound == u64::MAX {
@@ -99,6 +144,12 @@ impl Sketch {
     #[must_use]
     pub fn likeness(&self, other: &Self) -> f64 {
         self.likeness_from(other, 0.0).unwrap_or(0.0)
+    }
+
+    /// Returns those of its hashes of which another sketch that is alike to at least `share` has one among its own: of the least
+    /// hashes of their union, at most `1 - share` are not in both.
+    pub(super) fn least(&self, share: f64) -> &[u64] {
+        &self.0[..self.0.len().min(odd_at_most(share) as usize + 1)]
     }
 
     /// Returns the likeness if it is at least `share`; the walk ends as soon as it cannot be any more.
@@ -133,7 +184,7 @@ fn odd_at_most(share: f64) -> u32 {
 
 /// Takes a number for its hash: those of shingles are spread evenly, but the first bits of the least of them are zeros.
 #[derive(Debug, Default)]
-struct AsItIs(u64);
+pub(super) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
@@ -160,13 +211,10 @@ pub struct Pair {
     pub likeness: f64,
 }
 
-/// Returns the pairs of sketches that are alike to at least `share`, in order.
-///
-/// Of the least hashes of their union, at most `1 - share` are not in both. So among that many and one more of the
-/// least of one there is one that the other has, and looking it up replaces comparing all with all.
+/// Returns the pairs of sketches that are alike to at least `share`, in order. To look up the least hashes of each replaces
+/// comparing all with all.
 #[must_use]
 pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<Pair> {
-    let odd = odd_at_most(share) as usize;
     // The sketches that have a hash, last one first: each entry leads to the one before it.
     let mut last: HashMap<u64, usize, BuildHasherDefault<AsItIs>> = HashMap::default();
     let mut entries: Vec<(usize, Option<usize>)> = Vec::new();
@@ -174,7 +222,7 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<Pair> {
     // With which one each was compared last.
     let mut compared = vec![usize::MAX; sketches.len()];
     for (at, sketch) in sketches.iter().enumerate() {
-        for &hash in sketch.0.iter().take(odd + 1) {
+        for &hash in sketch.least(share) {
             let before = last.insert(hash, entries.len());
             let mut next = before;
             while let Some((other, before)) = next.map(|entry| entries[entry]) {
@@ -216,6 +264,22 @@ mod tests {
         assert!((near - 0.82).abs() < 0.12, "{near}");
         assert!(one.likeness(&Sketch::of(&text(5000, 1000))) < 0.01);
         assert!(one.likeness(&Sketch::of("too short")) < 0.01);
+    }
+
+    #[test]
+    fn words_are_runs_of_letters_and_digits_in_any_case() {
+        let hashes = |text: &str| word_hashes(text);
+        for byte in 0..=u8::MAX {
+            let bytes = [byte; 8];
+            let expected = if byte.is_ascii_alphanumeric() { 8 } else { 0 };
+            assert_eq!(letters(u64::from_le_bytes(bytes)), expected, "{byte}");
+        }
+        assert_eq!(hashes("a1 verylongword,ÉTÉ—x"), hashes("(A1) VeryLongWord été X."));
+        assert_eq!(hashes("a1 verylongword,ÉTÉ—x").len(), 4);
+        assert_ne!(hashes("ab"), hashes("a b"));
+        assert_ne!(hashes("eightlet"), hashes("eightletter"));
+        assert_eq!(hashes("eightlet"), hashes("eightlet\n"));
+        assert_eq!(hashes("").len() + hashes("--- \u{1}\u{10}").len(), 0);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What the steps of a job do, those of the repository's own actions included.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use kapell_core::expr::{Piece, Template};
 use kapell_spec::{
     finding::Span,
     github::{Job, Name, Step, Text, Uses, Workflow},
+    words::Words,
 };
 
 use super::{
@@ -181,12 +182,16 @@ const FLAGGED: &[(&str, &str)] = &[
 
 /// Tells whether a command brings the schema of a database up to date.
 pub(crate) fn is_migration(done: &Done) -> bool {
-    let text = done.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    MIGRATES.iter().any(|word| text.contains(word))
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::exact(MIGRATES));
+    let words: Vec<&str> = done.text.split_whitespace().collect();
+    let is_program = |word: &str, program: &str| {
+        word.strip_suffix(program).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+    };
+    WORDS.is_in(&words.join(" "))
         || FLAGGED.iter().any(|(program, verb)| {
             // Flags with their values stand between: `flyway -url=... migrate`.
-            let mut words = text.split(' ');
-            words.any(|word| word.rsplit('/').next() == Some(program)) && words.any(|word| word == *verb)
+            let mut words = words.iter();
+            words.any(|word| is_program(word, program)) && words.any(|word| word == verb)
         })
 }
 

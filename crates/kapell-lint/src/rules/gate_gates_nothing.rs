@@ -71,6 +71,9 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let plain: String = condition.text.split_whitespace().collect();
     let whatever = plain.contains("always()") || plain.contains("!cancelled()");
     let looks = ["failure()", "success()"].iter().any(|word| plain.contains(word));
+    if !whatever || looks || plain.contains("github.event.action") {
+        return;
+    }
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
     // What is taken away or told of after a failure too is not what a check is to keep back.
@@ -83,7 +86,7 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let aside = words
         .any(|word| matches!(word, "log" | "logs") || ASIDE.iter().any(|start| word.starts_with(start)))
         || name.contains("roll back");
-    if !whatever || looks || aside || plain.contains("github.event.action") {
+    if aside {
         return;
     }
     let delivers = flow.steps(at).find_map(|(step, facts)| {
@@ -181,16 +184,18 @@ fn shows_results(flow: &Flow, at: usize) -> bool {
 /// Somebody has to approve, and what is delivered does not wait for it.
 fn approval_aside(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
+    let asks = |facts: &StepFacts| facts.actions.iter().any(|name| name == "trstringer/manual-approval");
+    if job.environment.is_none() && !flow.facts[at].iter().any(asks) {
+        return;
+    }
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
     let named = ["approv", "sign-off", "signoff", "sign off"].iter().any(|word| name.contains(word));
-    let asks = |facts: &StepFacts| facts.actions.iter().any(|name| name == "trstringer/manual-approval");
     let idle = flow.facts[at]
         .iter()
         .all(|facts| asks(facts) || facts.works.iter().all(|done| done.work.kind == Kind::Trivial));
-    let holds = job.environment.is_some() || flow.facts[at].iter().any(asks);
     let needed = flow.jobs().any(|(other, _)| flow.closures[other].contains(&at));
-    if !named || !idle || !holds || needed || job.steps.is_empty() || !job.outputs.is_empty() {
+    if !named || !idle || needed || job.steps.is_empty() || !job.outputs.is_empty() {
         return;
     }
     // What a recipe of make does may not be known; a job that is called so delivers.

@@ -93,7 +93,7 @@ fn set_to_work<'a>(
     let marks = from.definition.document.marks.iter().filter(|_| from.home == Home::Claude);
     marks.filter_map(move |mark| {
         let name = mark.text.trim();
-        let id = repository.agents.by_file(from, name).filter(|_| is_kebab(name))?;
+        let id = is_kebab(name).then(|| repository.agents.by_file(from, name))??;
         let start = mark.span.start as usize;
         let before = text[line::start(text, start)..start].trim_end().to_ascii_lowercase();
         let before = before.strip_suffix(" the").unwrap_or(&before);

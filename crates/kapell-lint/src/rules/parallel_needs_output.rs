@@ -4,7 +4,8 @@ mod each; // what each of several agents does to one file, or to the branch
 mod mended; // files that several agents mend
 
 use kapell_spec::{
-    claude::steps::{Step, is_parallel},
+    claude::definition::Named,
+    claude::steps::{Step, is_parallel, parallel_lines},
     finding::Span,
 };
 use kapell_view::audit::{Confidence, Severity};
@@ -52,15 +53,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             together.iter().any(|told| numbers.iter().all(|number| told.contains(number)))
         };
         for (at, step) in asset.flow.steps.iter().enumerate() {
-            let beside = asset.flow.steps[..at]
-                .iter()
-                .filter(|other| side_by_side(asset, other, step) || said(other, step) || led.contains(&at));
-            for other in beside {
-                let read = step
-                    .reads
-                    .iter()
-                    .find(|read| other.writes.iter().any(|written| written.text == read.text));
-                let Some(read) = read else { continue };
+            let handed = asset.flow.steps[..at].iter().filter_map(|other| {
+                let written = |read: &&Named| other.writes.iter().any(|written| written.text == read.text);
+                Some((other, step.reads.iter().find(written)?))
+            });
+            let beside = handed.filter(|(other, _)| {
+                led.contains(&at) || side_by_side(asset, other, step) || said(other, step)
+            });
+            for (other, read) in beside {
                 let message = format!(
                     "step {} reads `{}`, which step {} writes at the same time",
                     step.number, read.text, other.number
@@ -139,12 +139,11 @@ fn tell_pairs(report: &mut Report<'_>, asset: &Asset, pairs: &[Handed<'_>]) {
 /// its numbers.
 fn said_together(text: &str, asset: &Asset) -> Vec<Vec<String>> {
     let body = text.get(asset.definition.body as usize..).unwrap_or_default();
-    // Most texts say nothing of the kind.
-    if asset.flow.steps.len() < 2 || !is_parallel(body) {
+    if asset.flow.steps.len() < 2 {
         return Vec::new();
     }
-    let sentences =
-        body.split(['.', '\n']).filter(|sentence| sentence.contains(|c: char| c.is_ascii_digit()));
+    let sentences = parallel_lines(body).flat_map(|line| line.split(['.', '\n']));
+    let sentences = sentences.filter(|sentence| sentence.contains(|c: char| c.is_ascii_digit()));
     let told = sentences.filter(|sentence| is_parallel(sentence)).map(str::to_ascii_lowercase);
     told.filter(|lower| ["step", "phase", "stage"].iter().any(|word| lower.contains(word)))
         .map(|lower| {

@@ -62,17 +62,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         .iter()
         .filter(|(_, from)| from.home == Home::Claude)
         .map(|(_, from)| {
-            let text = &repository.files[from.file].text;
-            let mut found = shown(agents, from, text);
-            found.extend(of_families(text, &families));
-            found.extend(
-                repository.files[from.file]
-                    .made(|_| Ordered(ordered(from, text).collect()))
-                    .0
-                    .iter()
-                    .cloned(),
-            );
-            found.extend(similar(agents, from, text));
+            let slashed = repository.files[from.file].made(|file| Slashed::of(from, &file.text));
+            let mut found = shown(agents, from, &slashed.rows);
+            found.extend(of_families(&slashed.alone, &families).cloned());
+            found.extend(slashed.ordered.iter().cloned());
+            found.extend(similar(agents, from, &slashed.marked).cloned());
             (from, found)
         })
         .collect();
@@ -218,20 +212,43 @@ fn unknown_skills(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Finds the commands that the lists of a text show among others that are defined here.
-fn shown(agents: &Agents, from: &Asset, text: &str) -> Vec<Reference> {
-    if !text.contains("`/") {
-        return Vec::new();
+/// What stands behind slashes in a text and may be a command, in the ways that texts name them.
+struct Slashed {
+    /// In the rows of lists and tables.
+    rows: Vec<listed::Row>,
+    /// Behind orders to run it.
+    ordered: Vec<Reference>,
+    /// In marks, on lines that have something run.
+    marked: Vec<Reference>,
+    /// With nothing around it that makes it part of something else.
+    alone: Vec<Reference>,
+}
+
+impl Slashed {
+    fn of(from: &Asset, text: &str) -> Self {
+        let has_marks = text.contains("`/");
+        Self {
+            rows: if has_marks { listed::rows(text, &from.definition) } else { Vec::new() },
+            ordered: ordered(from, text).collect(),
+            marked: if has_marks { marked(from, text).collect() } else { Vec::new() },
+            alone: alone(text).collect(),
+        }
     }
-    let rows = listed::rows(text, &from.definition).into_iter();
-    rows.filter(|row| {
-        let found = |reference: &&Reference| matches!(agents.resolve(from, reference), Resolved::Found(_));
-        let known = row.iter().filter(found).count();
-        known > 0 && known * 2 >= row.len()
-    })
-    .flatten()
-    .filter(|reference| reference.name.contains('-'))
-    .collect()
+}
+
+/// Finds the commands that the lists of a text show among others that are defined here.
+fn shown(agents: &Agents, from: &Asset, rows: &[listed::Row]) -> Vec<Reference> {
+    rows.iter()
+        .filter(|row| {
+            let found =
+                |reference: &&Reference| matches!(agents.resolve(from, reference), Resolved::Found(_));
+            let known = row.iter().filter(found).count();
+            known > 0 && known * 2 >= row.len()
+        })
+        .flatten()
+        .filter(|reference| reference.name.contains('-'))
+        .cloned()
+        .collect()
 }
 
 /// How many commands that begin alike make a family.
@@ -251,23 +268,35 @@ fn families(agents: &Agents) -> Vec<String> {
 }
 
 /// Finds the names of families behind a slash, wherever in a text they stand: nothing else is called so.
-fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item = Reference> + 'a {
-    let text = if families.is_empty() { "" } else { text };
+fn of_families<'a>(
+    alone: &'a [Reference],
+    families: &'a [String],
+) -> impl Iterator<Item = &'a Reference> + 'a {
+    let is_of = |name: &str, family: &str| name.len() > family.len() && name.starts_with(family);
+    alone.iter().filter(move |named| families.iter().any(|family| is_of(&named.name, family)))
+}
+
+/// Finds names of several parts behind a slash that stand by themselves: `(/spec-plan)`.
+fn alone(text: &str) -> impl Iterator<Item = Reference> + '_ {
     memchr::memchr_iter(b'/', text.as_bytes()).map(|slash| slash + 1).filter_map(move |start| {
         let rest = &text[start..];
-        let family = families.iter().find(|family| rest.starts_with(family.as_str()))?;
-        let starts = start == 1
-            || text.as_bytes()[start - 2].is_ascii_whitespace()
-            || b"`(\"'*|".contains(&text.as_bytes()[start - 2]);
+        let before = text.as_bytes().get(start.wrapping_sub(2));
+        let starts = before.is_none_or(|before| before.is_ascii_whitespace() || b"`(\"'*|".contains(before));
+        if !starts || !rest.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return None;
+        }
         let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))?;
         let name = &rest[..len];
         let ends = rest[len..].starts_with([' ', '`', ')', ',', '"', '\'', '*', '|', '\n', '\r'])
             || rest[len..].starts_with(". ")
             || rest[len..].starts_with(".\n");
-        let line = line::around(text, start).to_ascii_lowercase();
+        let named = ends && name.contains('-') && !name.ends_with('-');
         // What is made here is not there yet.
-        let made = ["generat", "produc", "creat", "install"].iter().any(|word| line.contains(word));
-        (starts && ends && !made && len > family.len() && !name.ends_with('-')).then(|| Reference {
+        let made = || {
+            let line = line::around(text, start).to_ascii_lowercase();
+            ["generat", "produc", "creat", "install"].iter().any(|word| line.contains(word))
+        };
+        (named && !made()).then(|| Reference {
             names: Names::Command,
             name: name.to_owned(),
             span: Span::new(start, start + len),
@@ -276,9 +305,6 @@ fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item 
         })
     })
 }
-
-/// The commands that a text orders to run.
-struct Ordered(Vec<Reference>);
 
 /// Finds the commands that a text orders to run without marks around them: `Run /deploy-preview so that`.
 fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference> + 'a {
@@ -355,11 +381,10 @@ fn turned<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
 /// Words of a line that has somebody run a command.
 const RUN: &[&str] = &["run ", "call ", "use ", "invoke ", "execute ", "start ", "type "];
 
-/// Finds names in marks, wherever they stand behind an order, that are those of commands but for the order of their words or
-/// a slip: texts that are shown to somebody hold them, too.
-fn similar(agents: &Agents, from: &Asset, text: &str) -> Vec<Reference> {
+/// Finds names in marks, wherever they stand behind an order: texts that are shown to somebody hold them, too.
+fn marked<'a>(from: &Asset, text: &'a str) -> impl Iterator<Item = Reference> + 'a {
     let body = from.definition.body as usize;
-    let marked = memchr::memmem::find_iter(&text.as_bytes()[body..], "`/").filter_map(|at| {
+    memchr::memmem::find_iter(&text.as_bytes()[body..], "`/").filter_map(move |at| {
         let start = body + at + "`/".len();
         let rest = &text[start..];
         let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)))?;
@@ -373,13 +398,19 @@ fn similar(agents: &Agents, from: &Asset, text: &str) -> Vec<Reference> {
             strength: Strength::Strong,
             fenced: false,
         })
-    });
-    marked
-        .filter(|reference| match agents.resolve(from, reference) {
-            Resolved::Nothing(near) => near.is_some() || turned(agents, &reference.name).is_some(),
-            _ => false,
-        })
-        .collect()
+    })
+}
+
+/// Finds those of them that are the names of commands but for the order of their words, or a slip.
+fn similar<'a>(
+    agents: &Agents,
+    from: &Asset,
+    marked: &'a [Reference],
+) -> impl Iterator<Item = &'a Reference> {
+    marked.iter().filter(|reference| match agents.resolve(from, reference) {
+        Resolved::Nothing(near) => near.is_some() || turned(agents, &reference.name).is_some(),
+        _ => false,
+    })
 }
 
 /// Finds the agent that a command is called like, or nearly so: it is started in another way.

@@ -164,12 +164,12 @@ struct Finder<'a> {
     found: Vec<Reference>,
 }
 
-impl Finder<'_> {
-    fn body(&self) -> &str {
+impl<'a> Finder<'a> {
+    fn body(&self) -> &'a str {
         self.text.get(self.definition.body as usize..).unwrap_or_default()
     }
 
-    fn line(&self, at: usize) -> &str {
+    fn line(&self, at: usize) -> &'a str {
         line::around(self.text, at)
     }
 
@@ -224,9 +224,7 @@ impl Finder<'_> {
     fn subagent_types(&mut self) {
         let base = self.definition.body as usize;
         let key = "subagent_type";
-        let places: Vec<usize> =
-            memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()).collect();
-        for at in places {
+        for at in memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()) {
             // `subagent_type set to `x``.
             let told = ["` set to ", " set to ", "` of ", " of "].iter().find_map(|words| {
                 self.text[at..].strip_prefix(words).filter(|rest| rest.starts_with(['`', '"', '\'']))
@@ -262,10 +260,10 @@ impl Finder<'_> {
 
     /// A line `Use: x` or `Agent: x` in a block of code, as some commands direct their agents.
     fn directives(&mut self) {
-        let fences: Vec<Span> = self.definition.document.fences.iter().map(|fence| fence.span).collect();
-        for span in fences {
+        let (text, definition) = (self.text, self.definition);
+        for span in definition.document.fences.iter().map(|fence| fence.span) {
             let mut at = span.start as usize;
-            for line in self.text[span.range()].to_owned().split_inclusive('\n') {
+            for line in text[span.range()].split_inclusive('\n') {
                 let content = line.trim();
                 let name = ["Use: ", "Agent: "].iter().find_map(|key| content.strip_prefix(key));
                 if let Some(name) = name.filter(|name| is_kebab(name)) {
@@ -281,9 +279,7 @@ impl Finder<'_> {
     fn calls(&mut self) {
         let base = self.definition.body as usize;
         for key in ["Task ", "Agent "] {
-            let places: Vec<usize> =
-                memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at).collect();
-            for at in places {
+            for at in memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at) {
                 let inside = self.text[..at].ends_with(|c: char| c.is_alphanumeric());
                 let rest = &self.text[at + key.len()..];
                 let marks = rest.len() - rest.trim_start_matches(['`', '*', '@']).len();
@@ -303,9 +299,7 @@ impl Finder<'_> {
     fn mentions(&mut self) {
         let base = self.definition.body as usize;
         let key = "@agent-";
-        let places: Vec<usize> =
-            memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()).collect();
-        for at in places {
+        for at in memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()) {
             let len = name_len(&self.text[at..]);
             if len > 0 {
                 self.add(Names::Agent, Span::new(at, at + len), Strength::Strong);
@@ -315,9 +309,13 @@ impl Finder<'_> {
 
     /// **x-y** agent, agent `x-y`, and `x-y` skill.
     fn marks(&mut self) {
-        let marks: Vec<Mark> = self.definition.document.marks.clone();
-        for mark in marks {
+        let definition = self.definition;
+        for mark in &definition.document.marks {
             let name = mark.text.trim().trim_start_matches('@');
+            // Most marks hold something else.
+            if !name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(':') {
+                continue;
+            }
             let scoped = name.rsplit(':').next().unwrap_or(name);
             // One word alone may be anything; it counts where an agent of that name is defined.
             let plain = (3..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -340,7 +338,7 @@ impl Finder<'_> {
             let before = self.text[line::start(self.text, at)..at].trim_end().to_ascii_lowercase();
             let task = TASKS.iter().any(|words| before.ends_with(words));
             let before = before.rsplit(' ').next().unwrap_or_default();
-            let hands_on = self.is_step_of(&mark);
+            let hands_on = self.is_step_of(mark);
             // `Spawn `x-reviewer``: whoever is spawned works.
             let spawned =
                 mark.code && matches!(before, "spawn" | "spawns" | "spawning") && spoken::is_somebody(name);
@@ -407,9 +405,10 @@ impl Finder<'_> {
     fn slashes(&mut self) {
         let base = self.definition.body as usize;
         let bytes = self.text.as_bytes();
-        let places: Vec<usize> = memchr_iter(b'/', self.body().as_bytes()).map(|at| base + at).collect();
-        for at in places {
-            let starts = at == 0 || b" \t\n\"'`([*|>".contains(&bytes[at - 1]);
+        for at in memchr_iter(b'/', self.body().as_bytes()).map(|at| base + at) {
+            if at > 0 && !b" \t\n\"'`([*|>".contains(&bytes[at - 1]) {
+                continue;
+            }
             let rest = &self.text[at + 1..];
             let len =
                 rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c))).unwrap_or(rest.len());
@@ -421,7 +420,7 @@ impl Finder<'_> {
                 || rest[len..].starts_with(".\n");
             // The end of a mark: `<!-- /part -->`.
             let marks = self.text[..at].trim_end().ends_with("<!--");
-            if !starts || !ends || marks || len < 2 || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            if !ends || marks || len < 2 || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
                 continue;
             }
             let span = Span::new(at + 1, at + 1 + len);
@@ -473,8 +472,7 @@ impl Finder<'_> {
     fn imports(&mut self) {
         let base = self.definition.body as usize;
         let bytes = self.text.as_bytes();
-        let places: Vec<usize> = memchr_iter(b'@', self.body().as_bytes()).map(|at| base + at).collect();
-        for at in places {
+        for at in memchr_iter(b'@', self.body().as_bytes()).map(|at| base + at) {
             let starts = at == 0 || bytes[at - 1].is_ascii_whitespace();
             let rest = &self.text[at + 1..];
             let len =
@@ -492,8 +490,8 @@ impl Finder<'_> {
 
     /// Links to Markdown files nearby.
     fn links(&mut self) {
-        let links = self.definition.document.links.clone();
-        for link in links {
+        let definition = self.definition;
+        for link in &definition.document.links {
             let path = link.target.split('#').next().unwrap_or_default();
             if !path.ends_with(".md") || path.contains("://") {
                 continue;

@@ -444,28 +444,35 @@ pub fn is_gate(heading: &str) -> bool {
     ["CHECKPOINT", "APPROVAL", "GATE:", " GATE", "SIGN-OFF"].iter().any(|word| upper.contains(word))
 }
 
+/// Words for things that run side by side.
+static PARALLEL: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "in parallel",
+        "parallel using",
+        "parallel with",
+        "parallel task",
+        "parallel agent",
+        "parallel execution",
+        "parallelize",
+        "concurrent",
+        "simultaneous",
+        "side by side",
+        "at the same time",
+        "single response",
+        "single message",
+    ])
+});
+
 /// Tells whether a text says that things run side by side.
 #[must_use]
 pub fn is_parallel(text: &str) -> bool {
-    static PARALLEL: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&[
-            "in parallel",
-            "parallel using",
-            "parallel with",
-            "parallel task",
-            "parallel agent",
-            "parallel execution",
-            "parallelize",
-            "concurrent",
-            "simultaneous",
-            "side by side",
-            "at the same time",
-            "single response",
-            "single message",
-        ])
-    });
     static DENIED: LazyLock<Words> = LazyLock::new(|| Words::new(&["not in parallel"]));
     PARALLEL.is_in(text) && !DENIED.is_in(text)
+}
+
+/// Returns the lines outside of which no text [says](is_parallel) that things run side by side.
+pub fn parallel_lines(text: &str) -> impl Iterator<Item = &str> {
+    PARALLEL.lines(text).map(|(_, line)| line)
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ const HELD_MIN: usize = 2;
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut named: BTreeMap<&str, Vec<(FileId, Span)>> = BTreeMap::new();
     for (id, file) in repository.files.iter().filter(|(_, file)| file.name().ends_with(".md")) {
-        for (path, span) in named_in(&file.text) {
-            named.entry(path).or_default().push((id, span));
+        for (path, span) in &file.made(|file| Named(named_in(&file.text).collect())).0 {
+            named.entry(&file.text[path.range()]).or_default().push((id, *span));
         }
     }
     let is_here =
@@ -47,8 +47,11 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// The paths that a text names, with the places of all that stands for them.
+struct Named(Vec<(Span, Span)>);
+
 /// Finds the paths below `@~/.claude/` in a text, with the places of all that stands for them.
-fn named_in(text: &str) -> impl Iterator<Item = (&str, Span)> {
+fn named_in(text: &str) -> impl Iterator<Item = (Span, Span)> {
     memmem::find_iter(text.as_bytes(), "/.claude/").filter_map(|at| {
         let home = HOMES.iter().find(|home| text[..at].ends_with(*home))?;
         let from = at + "/.claude/".len();
@@ -59,7 +62,8 @@ fn named_in(text: &str) -> impl Iterator<Item = (&str, Span)> {
         let plain = !path.contains(['{', '}', '$', '*', '~', ':']) && !path.contains("..");
         let stops = !rest[len..].starts_with(['<', '[', '(']);
         let whole = plain && stops && name.ends_with(".md") && name.len() > ".md".len();
-        whole.then(|| (path, Span::new(at - home.len(), from + path.len())))
+        let end = from + path.len();
+        whole.then(|| (Span::new(from, end), Span::new(at - home.len(), end)))
     })
 }
 

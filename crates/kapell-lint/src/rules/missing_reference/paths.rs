@@ -93,16 +93,14 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
     let mut often: BTreeMap<&str, Vec<(FileId, Span)>> = BTreeMap::new();
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
         let file = &repository.files[asset.file];
-        slipped(repository, asset, report);
+        let named = file.made(|file| Paths::of(asset, &file.text));
+        slipped(repository, asset, &named.dotted, report);
         // Paths in a skill may be from its own folder.
         if asset.kind == AssetKind::Skill || file.path.matches('/').count() > 3 {
             continue;
         }
         let text = &*file.text;
-        let places = file.made(|file| {
-            Paths(paths(asset, &file.text).map(|(at, path)| Span::new(at, at + path.len())).collect())
-        });
-        for (at, path) in places.0.iter().map(|place| (place.start as usize, &text[place.range()])) {
+        for (at, path) in named.marked.iter().map(|place| (place.start as usize, &text[place.range()])) {
             let bare = path.trim_start_matches("./");
             let here = repository.files.exists(bare)
                 || joined(&file.path, path).is_some_and(|beside| repository.files.exists(&beside));
@@ -197,21 +195,11 @@ fn copied(repository: &Repository, report: &mut Report<'_>) {
     let own = |asset: &Asset| asset.home == Home::Claude && asset.scope == Scope::Repository;
     let mut told: BTreeMap<&str, Vec<(FileId, Span)>> = BTreeMap::new();
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
-        let text = &*repository.files[asset.file].text;
-        for at in memmem::find_iter(text.as_bytes(), "cp .claude/") {
-            let from = at + "cp ".len();
-            let rest = &text[from..];
-            let path =
-                &rest[..rest.find(|c: char| c.is_whitespace() || "`\"';".contains(c)).unwrap_or(rest.len())];
-            let begins = !text[..at].ends_with(|c: char| c.is_alphanumeric());
-            // A name that is filled in, or a day, is not known here.
-            if begins
-                && is_own(path)
-                && path.ends_with(".md")
-                && !path.contains(['[', '$', 'Y'])
-                && !repository.files.exists(path)
-            {
-                told.entry(path).or_default().push((asset.file, Span::new(from, from + path.len())));
+        let file = &repository.files[asset.file];
+        for place in &file.made(|file| Paths::of(asset, &file.text)).copied {
+            let path = &file.text[place.range()];
+            if !repository.files.exists(path) {
+                told.entry(path).or_default().push((asset.file, *place));
             }
         }
     }
@@ -257,22 +245,14 @@ fn moved_below<'a>(repository: &'a Repository, path: &'a str) -> Option<(&'a str
 const DOTLESS: &[&str] = &["/claude/", "/github/", "/codex/", "/opencode/", "/gemini/", "/cursor/"];
 
 /// Paths whose dot stands before the slash and not behind it: `./claude/x.md`, where there is `.claude/x.md`.
-fn slipped(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
+fn slipped(repository: &Repository, asset: &Asset, dotted: &[Span], report: &mut Report<'_>) {
     let text = &*repository.files[asset.file].text;
-    let body = asset.definition.body as usize;
-    let dots = memmem::find_iter(&text.as_bytes()[body..], "./").map(|at| body + at);
-    let mut places = dots
-        .filter(|from| DOTLESS.iter().any(|folder| text[from + 1..].starts_with(folder)))
-        .filter_map(|from| {
-            let len = text[from..]
-                .find(|c: char| c.is_whitespace() || "`\"'(),;".contains(c))
-                .unwrap_or(text.len() - from);
-            let path = text[from..from + len].trim_end_matches(['.', ':']);
-            let meant = format!(".{}", &path[2..]);
-            let lone = !text[..from].ends_with(|c: char| c.is_alphanumeric() || "./-_".contains(c));
-            let slip = lone && !repository.files.exists(&path[2..]) && repository.files.exists(&meant);
-            slip.then(|| (Span::new(from, from + path.len()), path, meant))
-        });
+    let mut places = dotted.iter().filter_map(|&place| {
+        let path = &text[place.range()];
+        let meant = format!(".{}", &path[2..]);
+        let slip = !repository.files.exists(&path[2..]) && repository.files.exists(&meant);
+        slip.then_some((place, path, meant))
+    });
     let Some((span, path, meant)) = places.next() else { return };
     let message = format!("`{path}` is named here, and is not there");
     let mut draft = report.add(asset.file, span, message).hint(format!("write `{meant}`"));
@@ -283,7 +263,51 @@ fn slipped(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
 }
 
 /// Where the paths stand that a file names.
-struct Paths(Vec<Span>);
+struct Paths {
+    /// In marks of code, and below `.claude`.
+    marked: Vec<Span>,
+    /// Below a folder that is called as that of a client, but for its dot: `./claude/x.md`.
+    dotted: Vec<Span>,
+    /// Copied from below `.claude`.
+    copied: Vec<Span>,
+}
+
+impl Paths {
+    fn of(asset: &Asset, text: &str) -> Self {
+        let place = |(at, path): (usize, &str)| Span::new(at, at + path.len());
+        Self {
+            marked: paths(asset, text).map(place).collect(),
+            dotted: dotted(asset, text).map(place).collect(),
+            copied: copies(text).map(place).collect(),
+        }
+    }
+}
+
+/// Finds paths below folders that are called as those of clients, but for their dots.
+fn dotted<'a>(asset: &Asset, text: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+    let body = asset.definition.body as usize;
+    let dots = memmem::find_iter(&text.as_bytes()[body..], "./").map(move |at| body + at);
+    let below = dots.filter(|from| DOTLESS.iter().any(|folder| text[from + 1..].starts_with(folder)));
+    below.filter_map(|from| {
+        let rest = &text[from..];
+        let len = rest.find(|c: char| c.is_whitespace() || "`\"'(),;".contains(c)).unwrap_or(rest.len());
+        let lone = !text[..from].ends_with(|c: char| c.is_alphanumeric() || "./-_".contains(c));
+        lone.then(|| (from, rest[..len].trim_end_matches(['.', ':'])))
+    })
+}
+
+/// Finds paths of texts below `.claude` that are copied. A name that is filled in, or a day, is not known here.
+fn copies(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    memmem::find_iter(text.as_bytes(), "cp .claude/").filter_map(|at| {
+        let from = at + "cp ".len();
+        let rest = &text[from..];
+        let path =
+            &rest[..rest.find(|c: char| c.is_whitespace() || "`\"';".contains(c)).unwrap_or(rest.len())];
+        let begins = !text[..at].ends_with(|c: char| c.is_alphanumeric());
+        let plain = path.ends_with(".md") && !path.contains(['[', '$', 'Y']);
+        (begins && plain && is_own(path)).then_some((from, path))
+    })
+}
 
 /// Finds paths of files in marks of code, and those below `.claude` wherever they stand.
 fn paths<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (usize, &'a str)> {

@@ -178,6 +178,11 @@ fn tokens(line: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
+/// Tells whether a word is one of some, in any case.
+fn is_one_of(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
 fn prose(line: &str, at: usize, found: &mut Vec<Span>) {
     let tokens = tokens(line);
     let mut add = |(start, name): (usize, &str)| {
@@ -187,11 +192,15 @@ fn prose(line: &str, at: usize, found: &mut Vec<Span>) {
         }
     };
     for (index, (_, word)) in tokens.iter().enumerate() {
-        let lower = word.to_ascii_lowercase();
-        match &*lower {
-            "agent" | "subagent" | "sub-agent" | "agents" | "subagents" | "sub-agents" => {
+        match word {
+            agents
+                if is_one_of(
+                    agents,
+                    &["agent", "subagent", "sub-agent", "agents", "subagents", "sub-agents"],
+                ) =>
+            {
                 // `a-b, c-d and e-f agents`: back over all of them.
-                let plural = lower.ends_with('s');
+                let plural = agents.ends_with(['s', 'S']);
                 let mut first = index;
                 while first > 0 {
                     let before = tokens[first - 1].1;
@@ -208,7 +217,7 @@ fn prose(line: &str, at: usize, found: &mut Vec<Span>) {
                         .for_each(|token| add(*token));
                 }
             }
-            "to" if index > 0 && OVER[..7].contains(&&*tokens[index - 1].1.to_ascii_lowercase()) => {
+            to if is_one_of(to, &["to"]) && index > 0 && is_one_of(tokens[index - 1].1, &OVER[..7]) => {
                 let next = tokens[index + 1..].iter().find(|(_, word)| !ARTICLES.contains(word));
                 next.filter(|(_, word)| is_somebody(word)).into_iter().for_each(|token| add(*token));
             }
