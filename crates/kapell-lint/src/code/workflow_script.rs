@@ -1,6 +1,8 @@
 //! Scripts of dynamic workflows: which agents their `agent()` calls start, in which order, and who reads what comes back.
 
 mod apart; // who works apart, and who writes one file
+mod dropped; // agents that failed and are left out of what decides
+mod endless; // loops that only agents end
 mod unheard; // answers that are thrown away
 
 use kapell_spec::finding::Span;
@@ -8,6 +10,7 @@ use kapell_spec::finding::Span;
 use super::{Id, Language, Unit};
 use crate::files::FileId;
 pub use apart::Clash;
+pub use dropped::Dropped;
 pub use unheard::Unheard;
 
 /// An agent that a script starts by its name.
@@ -46,6 +49,8 @@ pub struct Script {
     pub clashes: Vec<Clash>,
     /// Agents whose answers it gives a shape, and throws away.
     pub unheard: Vec<Unheard>,
+    /// Lists of answers without those of agents that failed, by which it decides.
+    pub dropped: Vec<Dropped>,
 }
 
 /// Keys by which a call names its agent.
@@ -100,9 +105,10 @@ impl Script {
             in_turn: in_turn(&unit),
             unread: unread(&unit),
             item_by_item: item_by_item(&unit),
-            endless: endless(&unit),
+            endless: endless::endless(&unit),
             clashes: apart::clashes(&unit),
             unheard: unheard::unheard(&unit),
+            dropped: dropped::dropped(&unit),
         }
     }
 }
@@ -207,48 +213,45 @@ fn item_by_item(unit: &Unit) -> Vec<Span> {
     found
 }
 
+/// Methods that only read what they are called on.
+const READS: &[&str] = &[
+    "join",
+    "map",
+    "filter",
+    "slice",
+    "concat",
+    "includes",
+    "find",
+    "some",
+    "every",
+    "at",
+    "indexOf",
+    "flatMap",
+    "reduce",
+    "keys",
+    "values",
+    "entries",
+    "get",
+    "has",
+    "trim",
+    "split",
+    "replace",
+    "startsWith",
+    "endsWith",
+    "toString",
+];
+
 /// Returns the names that a part of a script changes: they are set anew, or something is put into what they stand for.
 fn changed(unit: &Unit, part: Id) -> Vec<&str> {
     let set = unit.syntax.below(part).filter_map(|id| match unit.kind(id) {
         "assignment_expression" | "augmented_assignment_expression" => unit.syntax.child(id, "left"),
         "update_expression" => unit.syntax.child(id, "argument"),
-        "call_expression" => unit.callee(id).and_then(|callee| unit.syntax.child(callee, "object")),
+        "call_expression" if !READS.contains(&unit.callee_name(id)) => {
+            unit.callee(id).and_then(|callee| unit.syntax.child(callee, "object"))
+        }
         _ => None,
     });
     set.map(|id| unit.text(id).split(['.', '[']).next().unwrap_or_default()).collect()
-}
-
-/// Signs of a loop that counts, looks at the clock or at what may still be spent.
-const BOUNDED: &[&str] = &[
-    "++",
-    "+= 1",
-    "-= 1",
-    "--",
-    "budget",
-    "date.now",
-    "performance.now",
-    "deadline",
-    ".length",
-    "max",
-    "limit",
-];
-
-/// Finds loops around agents that always go on, but for what an agent says.
-fn endless(unit: &Unit) -> Vec<Span> {
-    let mut found = Vec::new();
-    for each in unit.syntax.of_kind(&["while_statement", "for_statement"]) {
-        let condition = unit.syntax.child(each, "condition").map_or("", |condition| unit.text(condition));
-        let plain = condition.trim_matches(['(', ')', ';', ' ']);
-        let always = matches!(plain, "true" | "1") || plain.is_empty() && unit.kind(each) == "for_statement";
-        let text = unit.text(each).to_ascii_lowercase();
-        let asks = unit.calls_in(each).any(|call| unit.callee_name(call) == "agent" && unit.awaited(call));
-        if always && asks && !BOUNDED.iter().any(|sign| text.contains(sign)) {
-            let head = unit.span(each);
-            let end = text.find('{').map_or(head.end as usize, |brace| head.start as usize + brace);
-            found.push(Span::new(head.start as usize, end));
-        }
-    }
-    found
 }
 
 /// Returns a row that is told: two at least, and each of them is read later on.

@@ -54,6 +54,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         unseen::check(repository, unit, report);
         every::check(&methods, &repository.code, unit, report);
     }
+    for (file, script) in repository.scripts() {
+        for dropped in &script.dropped {
+            let message = "the agents that failed are left out before this asks the rest: where all fail, nobody objects";
+            let draft = report.add(*file, dropped.verdict, message.to_owned());
+            let draft =
+                draft.hint("count what is `null` as a no, or end where fewer came back than were started");
+            draft.also(*file, dropped.span, "leaves out what failed").done();
+        }
+    }
     task::check(&methods, repository.code.iter(), report);
     answered::check(&methods, repository.code.iter(), report);
 }

@@ -30,7 +30,7 @@ const KEPT: &[&str] = &[
 ];
 
 /// Tells whether an agent that is started for an item disturbs none of the others, whatever it changes: it has a working tree of its
-/// own, or is told to keep to its item.
+/// own, is told to keep to its item, or writes nothing but a file of the item's name.
 ///
 /// Source: <https://code.claude.com/docs/en/sub-agents>, `isolation`: with `worktree` an agent works in a git worktree of its own.
 pub(super) fn keeps_apart(unit: &Unit, each: Id, call: Id) -> bool {
@@ -40,7 +40,51 @@ pub(super) fn keeps_apart(unit: &Unit, each: Id, call: Id) -> bool {
     let mut named = unit.syntax.below(order).filter(|&id| unit.kind(id) == "identifier");
     let about = named.any(|id| unit.text(id) == unit.text(item));
     let lower = unit.text(order).to_ascii_lowercase();
-    about && (has_tree(unit, call) == Some(true) || KEPT.iter().any(|words| lower.contains(words)))
+    about
+        && (has_tree(unit, call) == Some(true)
+            || KEPT.iter().any(|words| lower.contains(words))
+            || writes_its_own(unit.text(order), unit.text(item)))
+}
+
+/// Verbs of who changes more than the file that it is told to write.
+const CHANGES_MORE: &[&str] = &[
+    "fix",
+    "implement",
+    "commit",
+    "push",
+    "merge",
+    "refactor",
+    "migrate",
+    "rename",
+    "delete",
+    "remove",
+    "move",
+    "install",
+    "edit",
+    "update",
+    "add",
+    "append",
+    "run",
+];
+
+/// Tells whether an order has files written, and each under the name of an item: ``write them to locales/${language}.json``.
+fn writes_its_own(order: &str, item: &str) -> bool {
+    let lower = order.to_ascii_lowercase();
+    let mut words = lower.split(|c: char| !c.is_ascii_alphabetic());
+    if words.any(|word| CHANGES_MORE.contains(&word)) {
+        return false;
+    }
+    let name = item.rsplit(' ').next().unwrap_or(item).to_ascii_lowercase();
+    let own = |path: &str| ["}", "."].iter().any(|end| path.contains(&format!("${{{name}{end}")));
+    let verbs = ["write ", "writes ", "save ", "store ", "put "];
+    let places: Vec<usize> =
+        verbs.iter().flat_map(|verb| lower.match_indices(verb)).map(|(at, _)| at).collect();
+    let to_own = |at: usize| {
+        let sentence = lower[at..].split(". ").next().unwrap_or_default();
+        let mut words = sentence.split_whitespace().skip_while(|word| !matches!(*word, "to" | "into" | "in"));
+        words.nth(1).is_some_and(own)
+    };
+    !places.is_empty() && places.into_iter().all(to_own)
 }
 
 /// Tells whether an agent is given a working tree of its own. Nothing where its options cannot be seen.
@@ -158,5 +202,16 @@ mod tests {
         assert_eq!(path("`Append a line to out/log.md`"), None);
         assert_eq!(path("`Fix ${page}. Do not write to locales/en.json.`"), None);
         assert_eq!(path("`Look up the keys in locales/en.json, and write nothing.`"), None);
+    }
+
+    #[test]
+    fn a_file_of_the_name_of_an_item_is_its_own() {
+        let own = |order| writes_its_own(order, "const language");
+        assert!(own("`Translate this into ${language} and write it to locales/${language}.json: ${keys}`"));
+        assert!(!own("`Translate this into ${language} and write it to locales/all.json`"));
+        assert!(!own(
+            "`Translate this into ${language}, write it to locales/${language}.json and commit it`"
+        ));
+        assert!(!own("`Translate this into ${language}`"));
     }
 }

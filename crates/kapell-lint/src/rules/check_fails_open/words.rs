@@ -47,6 +47,8 @@ const SHUT: &[&str] = &[
     "phishing",
     "abusive",
     "nsfw",
+    // Guardrails of the OpenAI Agents SDK: <https://openai.github.io/openai-agents-python/guardrails/>.
+    "tripwire",
 ];
 
 /// Words of names of functions that judge something.
@@ -56,7 +58,8 @@ const JUDGES: &[&str] = &[
 ];
 
 /// Words that change nothing of what the others say.
-const PLAIN: &[&str] = &["is", "was", "are", "be", "should", "to", "has", "contains", "any", "policy"];
+const PLAIN: &[&str] =
+    &["is", "was", "are", "be", "should", "to", "has", "contains", "any", "policy", "triggered"];
 
 /// What something may be allowed to do to others.
 const DELIVERS: &[&str] = &["publish", "post", "send", "merge", "deploy", "run"];

@@ -20,6 +20,10 @@ pub(super) fn always_passes(lower: &str, language: Language) -> Option<Fault> {
         let why = "`$?` is what the end of the pipe returned: the gate never sees that the check failed";
         return Some((span, why, "write `set -o pipefail`, or ask `${PIPESTATUS[0]}`", Severity::High));
     }
+    if let Some(span) = asks_after_or(&lines).filter(|_| language == Language::Shell) {
+        let why = "`$?` is that of `|| true`, which is always 0: the gate never sees that the check failed";
+        return Some((span, why, "write `status=0; check || status=$?`", Severity::High));
+    }
     if let Some(span) = returns_unheard(lower, &lines).filter(|_| language == Language::Shell) {
         let why = "nobody reads what this function returns: the gate itself ends with 0";
         return Some((span, why, "write `exit 2`, or `check || exit 2` where it is called", Severity::High));
@@ -161,6 +165,24 @@ fn asks_the_pipe(lower: &str, lines: &[(usize, &str)]) -> Option<Span> {
         let inside = code.contains("$(") || code.starts_with('#');
         let start = at + (line.len() - line.trim_start().len());
         (passes && asks && !inside).then(|| Span::new(start, start + code.len()))
+    })
+}
+
+/// Finds a line that succeeds whatever became of its command, before one that asks for `$?`.
+fn asks_after_or(lines: &[(usize, &str)]) -> Option<Span> {
+    let code = |line: &str| line.trim().trim_end_matches(';').to_owned();
+    let lines: Vec<_> =
+        lines.iter().filter(|(_, line)| !matches!(code(line).chars().next(), None | Some('#'))).collect();
+    lines.windows(2).find_map(|pair| {
+        let (at, line) = pair[0];
+        let succeeds = ["|| true", "|| :", "||true", "||:"].iter().any(|end| code(line).ends_with(end));
+        let next = code(pair[1].1);
+        let set = next.split_once("=$?").is_some_and(|(name, rest)| {
+            name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ' ') && rest.is_empty()
+        });
+        let tested = next.starts_with("if ") && next.contains("$?");
+        let start = at + (line.len() - line.trim_start().len());
+        (succeeds && (set || tested)).then(|| Span::new(start, start + line.trim().len()))
     })
 }
 
