@@ -11,6 +11,26 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     near(word, &known).or_else(|| completed(word, &known))
 }
 
+/// The least letters of a part of a name that tells whose it is.
+const PART: usize = 4;
+
+/// Finds the known name that is nearest, or else the only one that has a part in common: `market_analyst` for
+/// `market_researcher`. That is for hints alone.
+#[must_use]
+pub fn akin<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let parts = |name: &str| -> Vec<String> {
+        let parts = name.split(['-', '_', '/', ':']).filter(|part| part.len() >= PART);
+        parts.map(str::to_owned).collect()
+    };
+    let own = parts(word);
+    let shares = |name: &&str| parts(name).iter().any(|part| own.contains(part));
+    nearest(word, known.iter().copied()).or_else(|| {
+        let mut akin = known.iter().copied().filter(shares);
+        akin.next().filter(|_| akin.next().is_none())
+    })
+}
+
 /// Finds the known name that `word` is a slip of, at an edit distance of at most `slips`: where a wrong guess would do harm.
 #[must_use]
 pub fn mistyped<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, slips: usize) -> Option<&'a str> {

@@ -50,6 +50,8 @@ const HOSTS: &[&str] = &[
     "docs.python.org",
     "docs.langchain.com",
     "docs.crewai.com",
+    "openai.github.io",
+    "playwright.dev",
     "agentskills.io",
     "fly.io",
     "laravel.com",

@@ -324,9 +324,11 @@ fn said(text: &str, reference: &Reference) -> Said {
     let called = reference.strength == Strength::Certain
         && !around.contains("back to")
         && !around.contains("return to");
-    match speaks && is(BOUNDED) || is_once(&forbids) {
+    match speaks && is(BOUNDED) {
         true if called => Said::Bounded,
         true => Said::Not,
+        // Once for each task is a call as well.
+        false if is_once(&forbids) => Said::Bounded,
         false => Said::Freely,
     }
 }

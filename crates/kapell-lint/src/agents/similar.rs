@@ -95,7 +95,7 @@ fn letters(part: u64) -> usize {
     const HIGH: u64 = 0x80 * EACH;
     // Sums of seven bits each do not reach the byte beside: the high bit of one says that it is at least so much.
     let from = |bytes: u64, least: u8| (bytes & !HIGH) + EACH * u64::from(0x80 - least);
-    let small = part | 0x20 * EACH;
+    let small = part | (0x20 * EACH);
     let letter = from(small, b'a') & !from(small, b'z' + 1);
     let digit = from(part, b'0') & !from(part, b'9' + 1);
     let others = !(letter | digit) | part;

@@ -2,6 +2,7 @@
 
 mod counted; // from one, where they are counted from nought
 mod fixed; // values that stand there for good
+mod scripted; // values that a script is given in place of what is asked for
 
 use std::sync::LazyLock;
 
@@ -91,6 +92,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         declared(report, asset, file);
         templated(report, asset, file);
         hinted(report, asset, file, from_zero);
+        scripted::check(repository, report, asset, file);
         if !from_zero {
             counted.extend(counted::from_one(asset, file).map(|(hint, places)| (asset, hint, places)));
         }

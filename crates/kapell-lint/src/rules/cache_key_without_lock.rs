@@ -1,5 +1,6 @@
 //! The key of a cache never changes, so its content grows old.
 
+mod browsers; // programs of a package that a hit keeps as they are
 mod elsewhere; // lock files that lie in a folder, and are looked for at the top
 mod systems; // one key for what is built on several systems
 
@@ -30,11 +31,31 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Parts of a key, in small letters, that change as what is kept does, or that may.
+const MOVES: &[&str] = &[
+    "hashfiles",
+    "github.sha",
+    "run_id",
+    "run_number",
+    "steps.",
+    "needs.",
+    "inputs.",
+    "date",
+    "week",
+    "hash",
+    "env.",
+    "version",
+    "vars.",
+    "checksum",
+    "matrix.cache",
+];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
                 systems::check(flow, job, step, report);
+                browsers::check(flow, at, index, report);
                 if before_checkout(flow, at, index, report)
                     || of_itself(flow, step, report)
                     || slip(repository, flow, step, report)
@@ -52,24 +73,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     continue;
                 }
                 let lower = without_versions(job, &resolved(flow, job, &key.text)).to_ascii_lowercase();
-                let moves = [
-                    "hashfiles",
-                    "github.sha",
-                    "run_id",
-                    "run_number",
-                    "steps.",
-                    "needs.",
-                    "inputs.",
-                    "date",
-                    "week",
-                    "hash",
-                    "env.",
-                    "version",
-                    "vars.",
-                    "checksum",
-                    "matrix.cache",
-                ];
-                if moves.iter().any(|word| lower.contains(word))
+                if MOVES.iter().any(|word| lower.contains(word))
                     || step.is("actions/cache/restore")
                     || installer.name == "cargo" && lower.contains("toolchain")
                 {

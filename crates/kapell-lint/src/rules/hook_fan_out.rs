@@ -371,11 +371,12 @@ fn waits_for_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> O
     })
 }
 
-/// Says that the script of a hook runs a whole suite after every edit, whatever was edited.
+/// Says that the script of a hook runs a whole suite after every edit, whatever was edited, or even after every tool call.
 fn runs_all(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(String, Severity)> {
     let matcher = hook.matcher.as_ref().map_or("", |matcher| &*matcher.text);
     let edits = matcher.split('|').any(|tool| matches!(tool.trim(), "Write" | "Edit" | "MultiEdit"));
-    if hook.is_async || &*hook.event.text != "PostToolUse" || !edits {
+    let always = hook.is_for_all_tools() && hook.kind == "command";
+    if hook.is_async || &*hook.event.text != "PostToolUse" || !(edits || always) {
         return None;
     }
     let script = repository.agents.hook_script(&repository.files, file, hook)?;
@@ -388,8 +389,9 @@ fn runs_all(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(St
     }
     let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let suite = lines.find_map(lasting)?;
-    let message = format!("`{}` runs `{}` at the PostToolUse of every {matcher}", script.path, suite.trim());
-    Some((message, Severity::Low))
+    let (which, severity) = if always { ("tool call", Severity::High) } else { (matcher, Severity::Low) };
+    let message = format!("`{}` runs `{}` at the PostToolUse of every {which}", script.path, suite.trim());
+    Some((message, severity))
 }
 
 /// What stands before a program that it starts in turn, in an environment or a container.

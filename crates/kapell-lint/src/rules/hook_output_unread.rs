@@ -44,7 +44,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             let text = &*repository.files[file].text;
-            unheard.extend(meant_for_model(hook, text).map(|at| (file, at, from.file, script.span)));
+            let printed = || printed_for_model(hook, &script.path, text);
+            let said = meant_for_model(hook, text).or_else(printed);
+            unheard.extend(said.map(|at| (file, at, from.file, script.span)));
             unread.extend(bare_context(hook, text).map(|at| (file, at, from.file, script.span)));
             powerless.extend(cannot_block(hook, text).map(|at| (file, at, from.file, script.span)));
             // A gate is told of as one.
@@ -261,7 +263,10 @@ fn never_given(text: &str) -> Option<Span> {
 
 /// Events at which what a hook prints, other than JSON, is not shown to the model, as of Claude Code 2.1. At `PreCompact` it
 /// is: it goes to whoever sums up.
-const SILENT: &[&str] = &["Stop", "SubagentStop", "SessionEnd", "PostToolUse"];
+///
+/// Source: <https://code.claude.com/docs/en/hooks>, "Exit code output", as of 2026-08: but for a few events, what stands on
+/// standard output at exit 0 goes to the debug log.
+const SILENT: &[&str] = &["Stop", "SubagentStop", "SessionEnd", "PreToolUse", "PostToolUse"];
 
 /// Words with which a hook speaks to a model, and to nobody else.
 const SPOKEN: &[&str] =
@@ -279,20 +284,74 @@ fn said_to_nobody(hook: &Hook) -> Option<Span> {
     (plain && (spoken || shown)).then_some(command.span)
 }
 
-/// Finds the comment of a shell script that says that a model is told what it prints, where it neither ends with 2 nor
-/// answers in JSON.
-fn meant_for_model(hook: &Hook, text: &str) -> Option<Span> {
+/// Tells whether a script neither ends with 2 nor answers in JSON, at an event at which nobody reads what it prints.
+fn is_silent(hook: &Hook, text: &str) -> bool {
     let heard = [
         "exit 2",
         "exit(2)",
         "return 2",
         "decision",
+        "Decision",
         "dditionalContext",
         "hookSpecificOutput",
+        "systemMessage",
         "exit $",
         "exec ",
     ];
-    if !SILENT.contains(&&*hook.event.text) || heard.iter().any(|word| text.contains(word)) {
+    SILENT.contains(&&*hook.event.text) && !heard.iter().any(|word| text.contains(word))
+}
+
+/// Words with which a script speaks to a model.
+const TO_MODEL: &[&str] = &[
+    "remember to",
+    "remember:",
+    "don't forget",
+    "do not forget",
+    "you must",
+    "keep in mind",
+    "<system-reminder>",
+    "important: ",
+];
+
+/// Finds the line of a shell script that prints words for the model, plainly or in a text that it holds: `cat << 'EOF'`.
+fn printed_for_model(hook: &Hook, path: &str, text: &str) -> Option<Span> {
+    let is_shell = [".sh", ".bash"].iter().any(|end| path.ends_with(end));
+    // What a block prints may go elsewhere.
+    let taken = ["} >", "} |", ") >", ") |", "done >", "done |"].iter().any(|end| text.contains(end));
+    if !is_shell || taken || !is_silent(hook, text) {
+        return None;
+    }
+    let mut held: Option<&str> = None;
+    for line in text.lines() {
+        let trimmed = line.trim();
+        let lower = trimmed.to_ascii_lowercase();
+        let spoken = TO_MODEL.iter().any(|words| lower.contains(words)) && !trimmed.contains("{\"");
+        let elsewhere = ["|", " >", ">&"].iter().any(|sign| trimmed.contains(sign));
+        let prints = match held {
+            Some(end) if trimmed == end => {
+                held = None;
+                false
+            }
+            Some(_) => true,
+            None => (trimmed.starts_with("echo ") || trimmed.starts_with("printf ")) && !elsewhere,
+        };
+        if prints && spoken {
+            let at = line::offset(text, trimmed);
+            return Some(Span::new(at, at + trimmed.len()));
+        }
+        let opened = trimmed.strip_prefix("cat ").filter(|_| held.is_none() && !elsewhere);
+        held = held.or_else(|| {
+            let word = opened?.trim_start().strip_prefix("<<")?.trim_start_matches('-').trim();
+            Some(word.trim_matches(['\'', '"']))
+        });
+    }
+    None
+}
+
+/// Finds the comment of a shell script that says that a model is told what it prints, where it neither ends with 2 nor
+/// answers in JSON.
+fn meant_for_model(hook: &Hook, text: &str) -> Option<Span> {
+    if !is_silent(hook, text) {
         return None;
     }
     let said = [

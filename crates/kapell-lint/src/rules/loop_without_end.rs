@@ -1,6 +1,7 @@
 //! Loops around models, agents and services that nothing ends.
 
 mod again; // tries again for ever
+mod events; // workflows of events that lead back for ever
 mod itself; // functions that call themselves for ever
 mod retrying; // decorators that try again for ever
 mod rounds; // agents that answer each other for ever
@@ -72,5 +73,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         itself::check(&methods, unit, report);
         teams::check(unit, report);
         steps::check(repository, &methods, &|| *limit, unit, report);
+        events::check(&methods, &repository.code, unit, report);
     }
 }

@@ -302,12 +302,19 @@ fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
         if line.len() < 12 || document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
             continue;
         }
-        let lower = line.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)>` ".contains(c));
-        let lower = lower.to_ascii_lowercase();
+        let head = line.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)>` ".contains(c));
+        let lower = head.to_ascii_lowercase();
         let per = PER.iter().find_map(|word| Some(&lower[lower.find(word)? + word.len()..]));
-        let loops = |sentence| OVER.iter().find_map(|word| str::strip_prefix(sentence, word));
-        let over = lower.split(". ").find_map(loops).or(per);
-        let Some(things) = over else { continue };
+        let loops =
+            |sentence| OVER.iter().find_map(|word| Some((sentence, str::strip_prefix(sentence, word)?)));
+        let over = lower.split(". ").find_map(loops);
+        let Some(things) = over.map(|(_, things)| things).or(per) else { continue };
+        // Whom a sentence before starts is started once, unless this one speaks of it.
+        let again =
+            ["start it", "run it", "call it", "launch it", "spawn it", "use it", "that agent", "this agent"];
+        let from = over.filter(|_| per.is_none() && !again.iter().any(|word| things.contains(word)));
+        let from =
+            from.map_or(start, |(sentence, _)| line::offset(text, head) + line::offset(&lower, sentence));
         let what: Vec<&str> = things.split([' ', ',', ':']).take(3).collect();
         // What is to be done whenever something happens is no loop.
         let standing = asset.kind == AssetKind::Memory && what.iter().any(|word| EVENTS.contains(word));
@@ -327,8 +334,8 @@ fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
             if goes_on { text.len().min(start + line.len() + 240) } else { sentence_end(text, start, line) };
         let near = (near..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
         // The few that failed are started once more.
-        let again = things.split('.').next().is_some_and(|sentence| sentence.contains(" again"));
-        if !again && (starts_one(asset, &text[start..near], start) || per.is_some()) {
+        let failed = things.split('.').next().is_some_and(|sentence| sentence.contains(" again"));
+        if !failed && (starts_one(asset, &text[from..near], from) || per.is_some()) {
             let section = section(asset, text, start);
             let above = text.get(section.start..start).unwrap_or_default();
             let paragraph = section.start + above.rfind("\n\n").unwrap_or(0);

@@ -356,11 +356,21 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File, key: &str) {
     };
     let Some(said) = told(agent, file) else { return };
     let idle = runs_nothing(file);
-    let is_edit = |tool: &Named| is_edit(tool) || idle && tool.text.starts_with("Bash");
+    let silent = quiet(&writes);
+    let is_edit = |tool: &Named| {
+        is_edit(tool) || silent && tool.text == "Write" || idle && tool.text.starts_with("Bash")
+    };
     let edits = names(tools.iter().filter(|tool| is_edit(tool)).map(|tool| &*tool.text));
-    let message = format!("`{}` shall change nothing, but has {edits}", agent.name);
+    // Who is asked could still say no.
+    let bypass = |mode: &&Named| mode.text == "bypassPermissions";
+    let mode = agent.definition.text("permissionMode").filter(bypass);
+    let unasked = if mode.is_some() { ", and uses them unasked" } else { "" };
+    let message = format!("`{}` shall change nothing, but has {edits}{unasked}", agent.name);
     let kept: Vec<&str> = tools.iter().filter(|tool| !is_edit(tool)).map(|tool| &*tool.text).collect();
     let mut draft = report.add(agent.file, first.span, message).also(agent.file, said, "what it is told");
+    if let Some(mode) = mode {
+        draft = draft.also(agent.file, mode.span, "nobody is asked");
+    }
     let field = agent.definition.field(key).and_then(|field| field.text.as_ref());
     if let Some(value) = field.filter(|value| !file.text[value.span.range()].starts_with(['"', '\''])) {
         draft = draft.fix(

@@ -42,7 +42,10 @@ fn is_shown(text: &str, name: &str) -> bool {
 fn scratch(path: &str) -> bool {
     let first = path.trim_start_matches("./").trim_start_matches('/').split('/').next().unwrap_or_default();
     path.contains('/')
-        && matches!(first, "tmp" | "temp" | "scratch" | "work" | ".tmp" | ".work" | ".cache" | ".scratch")
+        && matches!(
+            first,
+            "tmp" | "temp" | "scratch" | "work" | "target" | ".tmp" | ".work" | ".cache" | ".scratch"
+        )
 }
 
 /// Tells whether a text speaks of a file by the last word of its name: of `client_memo.md` as the memo.

@@ -1,6 +1,7 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
 mod asked; // agents that code asks its own registry for
+mod by_number; // agents that a numbered list goes through
 mod graph; // steps and agents in code
 mod handed; // tables of agents that hand on to each other
 mod opencode; // agents that commands of opencode are given to
@@ -65,6 +66,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     asked::check(repository, report);
     prompts::check(repository, report);
     handed::check(repository, report);
+    by_number::check(repository, report);
     main_agent(repository, report);
     started(repository, report);
     texts::check(repository, report);

@@ -422,6 +422,12 @@ fn agent_like<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
     })
 }
 
+/// Finds the only command that has a part of its name in common with another one.
+fn command_akin<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
+    let commands = agents.of(AssetKind::Command).filter(|(_, command)| command.home == Home::Claude);
+    suggest::akin(name, commands.map(|(_, command)| &*command.name))
+}
+
 /// Finds the agent that has just the name of a command, what stands before its colon aside.
 fn agent_called<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
     let local = name.rsplit(':').next().unwrap_or(name);
@@ -469,6 +475,10 @@ fn tell(repository: &Repository, report: &mut Report<'_>, mut names: Vec<(&str, 
         draft = draft.hint(format!("name {}, if that is meant", near.join(" or ")));
     } else if let Some(agent) = names.iter().find_map(|(name, _)| agent_like(agents, name)) {
         draft = draft.hint(format!("name the agent `{agent}`, if that is meant: no slash starts an agent"));
+    } else if let [(name, _)] = &names[..]
+        && let Some(near) = command_akin(agents, name)
+    {
+        draft = draft.hint(format!("define it, or name `/{near}`, if that is meant"));
     } else {
         draft = draft.hint("define it, or say where it comes from");
     }

@@ -1,5 +1,7 @@
 //! Images that workflows push.
 
+use std::collections::BTreeSet;
+
 use kapell_core::expr::Value;
 use kapell_spec::{finding::Span, github::Text};
 
@@ -73,25 +75,27 @@ pub fn pushed_by(flow: &Flow, job: usize) -> Vec<Pushed> {
     found
 }
 
-/// Puts in the values of one axis of the job's matrix where that is all that an image takes of it, one by one.
+/// Puts in the values that the cells of the job's matrix have under one name where that is all that an image takes of them,
+/// one by one.
 fn cells(flow: &Flow, job: usize, image: &str) -> Vec<String> {
     let whole = || vec![image.to_owned()];
     let Some((_, rest)) = image.split_once("${{").filter(|_| image.contains("matrix.")) else {
         return whole();
     };
     let inner = rest.split("}}").next().unwrap_or_default();
-    let matrix =
-        flow.model.jobs[job].matrix.as_ref().filter(|matrix| !matrix.dynamic && matrix.include.is_empty());
-    let axis = matrix.and_then(|matrix| {
-        matrix.axes.iter().find(|axis| inner.trim().strip_prefix("matrix.") == Some(&*axis.name.text))
-    });
-    let Some(values) = axis.and_then(|axis| axis.values.as_ref()) else { return whole() };
+    let cells = flow.model.jobs[job].matrix.as_ref().and_then(|matrix| matrix.cells());
+    let (Some(axis), Some(cells)) = (inner.trim().strip_prefix("matrix."), cells) else { return whole() };
+    let value = |cell: &Vec<(&str, &Value)>| {
+        cell.iter().find_map(|(name, value)| match value {
+            Value::String(text) if *name == axis => Some(text.to_string()),
+            _ => None,
+        })
+    };
+    let values: Option<BTreeSet<String>> = cells.iter().map(value).collect();
     let form = format!("${{{{{inner}}}}}");
-    let plain: Option<Vec<&str>> = values
-        .iter()
-        .map(|(value, _)| if let Value::String(text) = value { Some(&**text) } else { None })
-        .collect();
-    plain.map_or_else(whole, |plain| plain.into_iter().map(|value| image.replace(&form, value)).collect())
+    values
+        .filter(|values| !values.is_empty())
+        .map_or_else(whole, |values| values.iter().map(|value| image.replace(&form, value)).collect())
 }
 
 /// How the tag is written that `docker/metadata-action` makes of a commit; no shell has such a variable.

@@ -278,6 +278,15 @@ fn reads_as_keys(lines: &str) -> bool {
         && lines.first().is_some_and(|line| is_key(line) || *line == "---")
 }
 
+/// Returns what stands behind blank lines and comments of HTML.
+fn behind_comments(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    while let Some(behind) = rest.strip_prefix("<!--").and_then(|inner| inner.split_once("-->")) {
+        rest = behind.1.trim_start();
+    }
+    rest
+}
+
 fn hidden(text: &str, document: &Document) -> Option<Hidden> {
     let start = text.strip_prefix('\u{feff}').map_or(0, |_| '\u{feff}'.len_utf8());
     let top: String = text[start..].lines().take(40).flat_map(|line| [line, "\n"]).collect();
@@ -331,7 +340,7 @@ fn hidden(text: &str, document: &Document) -> Option<Hidden> {
             return Some(Hidden::Late(Span::new(start + at + 1, start + at + 4)));
         }
     }
-    let trimmed = text[start..].trim_start();
+    let trimmed = behind_comments(&text[start..]);
     let late = text.len() - trimmed.len();
     (late > start && bounds(trimmed).is_some_and(|(_, end, _)| reads_as_keys(&trimmed[4..end])))
         .then(|| Hidden::Late(Span::new(late, late + 3)))

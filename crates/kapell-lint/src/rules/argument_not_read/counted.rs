@@ -2,7 +2,7 @@
 //!
 //! Source: <https://code.claude.com/docs/en/slash-commands>, as of 2026-08: `$N` is short for `$ARGUMENTS[N]`.
 
-use kapell_spec::claude::definition::Named;
+use kapell_spec::{claude::definition::Named, line};
 use kapell_view::audit::Confidence;
 
 use super::{Form, read_by_places};
@@ -11,8 +11,7 @@ use crate::{agents::Asset, files::File, rule::Report};
 /// Signs of a script in which `$1` is its own.
 const SCRIPTED: &[&str] = &["awk", "cut -", "sed ", "#!/", "() {", "function ", "$@", "set --"];
 
-/// Returns the hint of a command that reads each of its arguments by the place behind its own, so that the last one is never
-/// given, and how many they are.
+/// Returns the hint of a command that reads its arguments by the places behind their own, and the last place that it reads.
 pub(super) fn from_one<'a>(asset: &'a Asset, file: &File) -> Option<(&'a Named, usize)> {
     let hint = asset.definition.text("argument-hint")?;
     let text = &file.text[asset.definition.body as usize..];
@@ -21,8 +20,24 @@ pub(super) fn from_one<'a>(asset: &'a Asset, file: &File) -> Option<(&'a Named, 
         return None;
     }
     let (form, read) = read_by_places(text)?;
-    let each = (1..=places).all(|place| read.contains(&place));
-    (form == Form::FromOne && each && read.iter().max() == Some(&places)).then_some((hint, places))
+    let most = read.iter().copied().max().filter(|&most| form == Form::FromOne && most <= places)?;
+    let each = (1..=most).all(|place| read.contains(&place));
+    (each && (most == places || is_labelled(text, &hint.text))).then_some((hint, most))
+}
+
+/// Tells whether a text calls `$1` what the hint calls the first argument: ``Feature name: `$1` `` for `<feature-name> [-y]`.
+fn is_labelled(text: &str, hint: &str) -> bool {
+    let words = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], " ");
+    let first =
+        hint.trim().trim_matches(['"', '\'']).strip_prefix('<').and_then(|rest| rest.split('>').next());
+    let Some(name) = first.map(words).filter(|name| !name.is_empty()) else { return false };
+    text.match_indices("$1").any(|(at, _)| {
+        let label = text[line::start(text, at)..at].trim_end_matches(['`', '"', '\'', '*', ' ']);
+        label.strip_suffix([':', '=']).is_some_and(|label| {
+            let label = words(label.trim_end_matches(['*', ' ']));
+            label.strip_suffix(&*name).is_some_and(|rest| !rest.ends_with(char::is_alphanumeric))
+        })
+    })
 }
 
 /// Counts the arguments of a hint in which each stands in brackets of its own: `<commit> [release branch]`.
@@ -37,7 +52,7 @@ fn places(hint: &str) -> Option<usize> {
         };
         let (inner, after) = rest[1..].split_once(close)?;
         let plain = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
-        if inner.is_empty() || inner.starts_with('-') || !inner.chars().all(plain) {
+        if inner.is_empty() || !inner.chars().all(plain) {
             return None;
         }
         count += 1;
@@ -49,7 +64,11 @@ fn places(hint: &str) -> Option<usize> {
 /// Tells of such commands: one habit, one finding.
 pub(super) fn tell(report: &mut Report<'_>, counted: &[(&Asset, &Named, usize)]) {
     let Some(((asset, hint, places), rest)) = counted.split_first() else { return };
-    let message = format!("`${places}` is never given: `$0` is the first argument, and `$1` the second");
+    let several = self::places(&hint.text) > Some(1);
+    let message = match places {
+        1 if several => "`$1` is not the first argument, but the second: `$0` is the first".to_owned(),
+        _ => format!("`${places}` is never given: `$0` is the first argument, and `$1` the second"),
+    };
     let mut draft = report.add(asset.file, hint.span, message).confidence(Confidence::Medium);
     draft = draft.hint("count from `$0`, or name them under `arguments`");
     for (other, hint, _) in rest {

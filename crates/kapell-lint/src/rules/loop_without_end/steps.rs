@@ -312,7 +312,7 @@ fn counts(unit: &Unit, function: Id) -> bool {
 }
 
 /// Tells whether an expression is one more, or one less.
-fn adds_number(unit: &Unit, id: Id) -> bool {
+pub(super) fn adds_number(unit: &Unit, id: Id) -> bool {
     let number =
         |side| unit.syntax.child(id, side).is_some_and(|id| matches!(unit.kind(id), "integer" | "number"));
     let sign = unit.syntax.child(id, "operator").map_or("", |sign| unit.text(sign));

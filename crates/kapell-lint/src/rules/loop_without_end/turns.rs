@@ -47,7 +47,8 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
         }
         let function = unit.function_of(each);
         let mut words = guards::code(unit, each);
-        for word in OF_ANSWERS {
+        let unread = unread_counters(unit, each);
+        for word in OF_ANSWERS.iter().copied().chain(unread) {
             words = words.replace(word, "");
         }
         let compares = unit.syntax.below(each).any(|id| {
@@ -73,6 +74,32 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
             .also(unit.file, unit.span(call), "asked in each turn")
             .done();
     }
+}
+
+/// Returns the names, in lower case as they stand there, that a loop counts and that nobody asks for but who is told in the end.
+fn unread_counters<'a>(unit: &'a Unit, each: Id) -> impl Iterator<Item = &'a str> {
+    let counted = unit.syntax.below(each).filter_map(|id| match unit.kind(id) {
+        "augmented_assignment" | "augmented_assignment_expression" => unit.syntax.child(id, "left"),
+        "update_expression" => unit.syntax.child(id, "argument"),
+        _ => None,
+    });
+    let names = counted.filter(|&id| unit.kind(id) == "identifier").map(|id| unit.text(id));
+    let is_unread = move |name: &&str| {
+        let mut all = unit.syntax.below(unit.function_of(each)).filter(|&id| {
+            matches!(unit.kind(id), "identifier" | "shorthand_property_identifier") && unit.text(id) == *name
+        });
+        all.all(|id| {
+            let around = unit.syntax[id].parent;
+            let side = |field| unit.syntax.child(around, field) == Some(id);
+            match unit.kind(around) {
+                "augmented_assignment" | "augmented_assignment_expression" | "assignment" => side("left"),
+                "variable_declarator" => side("name"),
+                "update_expression" => true,
+                _ => unit.syntax.around(id).any(|id| unit.kind(id) == "return_statement"),
+            }
+        })
+    };
+    names.filter(|name| name.bytes().all(|byte| !byte.is_ascii_uppercase())).filter(is_unread)
 }
 
 /// Finds the call of a loop, and of no inner one, that asks a model and gives it tools.

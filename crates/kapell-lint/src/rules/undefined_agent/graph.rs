@@ -46,7 +46,7 @@ pub(super) fn tell<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) {
-    let hint = suggest::nearest(name, known.clone()).map_or_else(
+    let hint = suggest::akin(name, known.clone()).map_or_else(
         || format!("name one that is there: {}", known.take(6).collect::<Vec<_>>().join(", ")),
         |near| format!("did you mean `{near}`?"),
     );
