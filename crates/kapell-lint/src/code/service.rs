@@ -257,8 +257,21 @@ fn of_shape(unit: &Unit, whole: &str, name: &str) -> Option<Service> {
     SHAPES.iter().find(fits).map(|_| Service::Model)
 }
 
+/// Calls that make of a model another one, which answers in a shape or has tools, in small letters.
+///
+/// Sources: the libraries' own code, `llama-index-core` and `langchain-core`, as of 2026-11.
+const MADE_OF_MODELS: &[&str] = &[
+    ".as_structured_llm(",
+    ".with_structured_output(",
+    ".withstructuredoutput(",
+    ".bind_tools(",
+    ".bindtools(",
+];
+
 /// Names of what is kept of a model, and the verbs by which it is asked.
 fn of_holder(object: &str, name: &str) -> Option<Service> {
+    let made = MADE_OF_MODELS.iter().filter_map(|made| object.find(made)).min();
+    let object = made.map_or(object, |at| &object[..at]);
     let own = object.trim_end_matches('.').rsplit(['.', '(']).next().unwrap_or_default();
     let own = own.trim_start_matches('_');
     let asks = [

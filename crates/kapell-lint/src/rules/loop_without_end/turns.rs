@@ -52,8 +52,10 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
             words = words.replace(word, "");
         }
         let compares = unit.syntax.below(each).any(|id| {
+            let around = unit.syntax[id].parent;
             matches!(unit.kind(id), "<" | ">" | "<=" | ">=")
-                && unit.kind(unit.syntax[id].parent) != "type_arguments"
+                && unit.kind(around) != "type_arguments"
+                && !asks_for_any(unit.text(around))
         });
         let wrapped = service::wrapped(unit, each, &["timeout", "wait_for", "fail_after"]);
         if function == Id::ROOT
@@ -74,6 +76,12 @@ pub(super) fn check(unit: &Unit, report: &mut Report<'_>) {
             .also(unit.file, unit.span(call), "asked in each turn")
             .done();
     }
+}
+
+/// Tells whether a comparison only asks whether a list has anything: `results.length > 0`.
+fn asks_for_any(comparison: &str) -> bool {
+    let plain: String = comparison.chars().filter(|c| !c.is_whitespace()).collect();
+    plain.ends_with(".length>0") || plain.starts_with("len(") && plain.ends_with(")>0")
 }
 
 /// Returns the names, in lower case as they stand there, that a loop counts and that nobody asks for but who is told in the end.
