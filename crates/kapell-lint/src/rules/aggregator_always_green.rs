@@ -73,7 +73,16 @@ fn compares(flow: &Flow, at: usize) -> bool {
 
 /// Tells whether a comment on a job says that merging waits for it.
 fn asked_for(flow: &Flow, at: usize) -> bool {
-    let words = ["branch protection", "branch rule", "ruleset", "required check", "required status"];
+    let words = [
+        "branch protection",
+        "branch rule",
+        "ruleset",
+        "required check",
+        "required status",
+        "required by",
+        "required to merge",
+        "merge queue",
+    ];
     comments::explains(flow, flow.model.jobs[at].id.span, 1, &words).is_some()
 }
 

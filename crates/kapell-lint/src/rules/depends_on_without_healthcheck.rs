@@ -198,7 +198,7 @@ fn hasty<'a>(
     compose: &Compose,
     early: impl Iterator<Item = &'a Waiter<'a>>,
 ) -> Vec<&'a Waiter<'a>> {
-    let early = early.filter(|(service, name, _)| !by_itself::by_script(repository, service, name));
+    let early = early.filter(|(service, name, _)| !by_itself::by_script(repository, compose, service, name));
     let (patient, hasty): (Vec<_>, Vec<_>) =
         early.partition(|(_, name, _)| by_itself::is_said(repository, compose, name));
     if hasty.is_empty() { patient } else { hasty }

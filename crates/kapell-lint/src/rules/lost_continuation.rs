@@ -44,7 +44,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 let lost = facts.commands.windows(2).find(|pair| {
                     let option = pair[1].words.first().is_some_and(|word| is_option(word));
+                    // What follows in the same line belongs to something else: `--notes <(sh notes.sh) --draft`.
+                    let before = step.script().get(..pair[1].start).unwrap_or_default();
                     option
+                        && before.trim_end_matches([' ', '\t']).ends_with('\n')
                         && pair[0].then == Then::End
                         && !pair[0].words.is_empty()
                         && pair[1].assigned.is_empty()

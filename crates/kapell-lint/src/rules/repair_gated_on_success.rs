@@ -25,6 +25,7 @@ use kapell_view::audit::{Confidence, FixClass, Severity};
 use crate::github::{
     Flow, StepFacts, aggregate, carry,
     facts::is_migration,
+    is_action,
     script::{Command, Then},
     tools::{self, Kind},
 };
@@ -87,25 +88,45 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     add(flow, &name(), condition, "its job failed", "failure()", report);
                     continue;
                 }
-                let Some(("steps", id, property)) = after_failure(condition) else { continue };
-                let earlier = job.steps[..index]
-                    .iter()
-                    .find(|known| known.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id)));
-                // A step that may fail has an outcome of its own; its conclusion is success then.
-                let lenient = earlier.is_some_and(|step| {
-                    step.continue_on_error.as_ref().is_some_and(|text| !text.is("false"))
-                });
-                if lenient && property == "conclusion" {
-                    by_conclusion(flow, (at, index), (condition, id), report);
-                    continue;
-                }
-                if condition.asks_status() || earlier.is_none() || lenient && property == "outcome" {
-                    continue;
-                }
-                add(flow, &name(), condition, &format!("step `{id}` failed"), "failure()", report);
+                by_outcome(flow, (at, index), condition, report);
             }
         }
     }
+    for action in repository.github.with_steps().filter(|flow| is_action(&flow.path)) {
+        for (at, job) in action.jobs() {
+            let steps = job.steps.iter().enumerate();
+            for (index, condition) in
+                steps.filter_map(|(index, step)| Some((index, step.condition.as_ref()?)))
+            {
+                by_outcome(action, (at, index), condition, report);
+            }
+        }
+    }
+}
+
+/// What runs where an earlier step failed, and asks for no status: it is asked only where none has failed.
+///
+/// Source: GitHub, "Evaluate expressions", "Status check functions": a condition without one has `success()` added to it; in a
+/// composite action that goes by the steps of the action.
+fn by_outcome(flow: &Flow, (at, index): (usize, usize), condition: &Condition, report: &mut Report<'_>) {
+    let steps = &flow.model.jobs[at].steps;
+    let Some(("steps", id, property)) = after_failure(condition) else { return };
+    let earlier = steps[..index]
+        .iter()
+        .find(|known| known.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id)));
+    // A step that may fail has an outcome of its own; its conclusion is success then.
+    let lenient =
+        earlier.is_some_and(|step| step.continue_on_error.as_ref().is_some_and(|text| !text.is("false")));
+    if lenient && property == "conclusion" {
+        by_conclusion(flow, (at, index), (condition, id), report);
+        return;
+    }
+    if condition.asks_status() || earlier.is_none() || lenient && property == "outcome" {
+        return;
+    }
+    let name =
+        steps[index].name.as_ref().map_or("this step".to_owned(), |name| format!("step `{}`", name.text));
+    add(flow, &name, condition, &format!("step `{id}` failed"), "failure()", report);
 }
 
 /// The conclusion of a step that may fail is never a failure: only its outcome is.

@@ -52,7 +52,9 @@ fn places(hint: &str) -> Option<usize> {
         };
         let (inner, after) = rest[1..].split_once(close)?;
         let plain = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
-        if inner.is_empty() || !inner.chars().all(plain) {
+        // An option may have a value behind it, which is a place of its own.
+        let option = inner.starts_with('-');
+        if inner.is_empty() || !inner.chars().all(plain) || option && (count == 0 || inner.contains(' ')) {
             return None;
         }
         count += 1;

@@ -3,7 +3,7 @@
 //! Source: llama-index-workflows 2.26, `Workflow`: a step runs for each event of a type that it takes, and what it answers are
 //! events; `timeout` is 45 seconds, and `None` disables it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use kapell_view::audit::Severity;
 
@@ -112,8 +112,8 @@ fn round<'s, 'a>(steps: &'s [Step<'a>]) -> Option<Vec<&'s Step<'a>>> {
                     way.reverse();
                     return Some(way.into_iter().map(|at| &steps[at]).collect());
                 }
-                if !before.contains_key(&after) {
-                    before.insert(after, at);
+                if let Entry::Vacant(free) = before.entry(after) {
+                    free.insert(at);
                     open.push_back(after);
                 }
             }

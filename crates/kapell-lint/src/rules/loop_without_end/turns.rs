@@ -85,7 +85,7 @@ fn asks_for_any(comparison: &str) -> bool {
 }
 
 /// Returns the names, in lower case as they stand there, that a loop counts and that nobody asks for but who is told in the end.
-fn unread_counters<'a>(unit: &'a Unit, each: Id) -> impl Iterator<Item = &'a str> {
+fn unread_counters(unit: &Unit, each: Id) -> impl Iterator<Item = &str> {
     let counted = unit.syntax.below(each).filter_map(|id| match unit.kind(id) {
         "augmented_assignment" | "augmented_assignment_expression" => unit.syntax.child(id, "left"),
         "update_expression" => unit.syntax.child(id, "argument"),

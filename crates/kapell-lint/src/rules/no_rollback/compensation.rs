@@ -36,6 +36,9 @@ const TELLS: &[&str] = &[
     "sentry_sdk",
 ];
 
+/// What a record says of what failed.
+const FAILED: &[&str] = &["failed", "failure", "error", "errored", "aborted"];
+
 /// A step, and the way back of it that nobody goes.
 struct Step<'a> {
     call: Id,
@@ -84,7 +87,12 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Returns the steps of a `try` in their order, each with the way back that nobody goes.
-fn steps<'a>(repository: &Repository, modules: &Modules<'a>, unit: &'a Unit, attempt: Id) -> Vec<Step<'a>> {
+fn steps<'a>(
+    repository: &'a Repository,
+    modules: &Modules<'a>,
+    unit: &'a Unit,
+    attempt: Id,
+) -> Vec<Step<'a>> {
     let Some(body) = unit.syntax.child(attempt, "body") else { return Vec::new() };
     let function = unit.function_of(attempt);
     let straight = |&call: &Id| {
@@ -96,10 +104,22 @@ fn steps<'a>(repository: &Repository, modules: &Modules<'a>, unit: &'a Unit, att
     let own = unit.calls_in(body).filter(verb).filter(straight);
     let found = own.filter_map(|call| {
         let here = || unit.called(call).map(|function| (unit, function));
-        let (other, _) = modules.exported(unit, call).or_else(here)?;
-        Some(Step { call, unit: other, undo: undo(repository, other, unit.callee_name(call)) })
+        let name = unit.callee_name(call);
+        let other = modules.exported(unit, call).or_else(here).map(|(other, _)| other);
+        let other = other.or_else(|| only_home(repository, name))?;
+        Some(Step { call, unit: other, undo: undo(repository, other, name) })
     });
     found.collect()
+}
+
+/// Returns the only file whose classes have methods of a name.
+fn only_home<'a>(repository: &'a Repository, name: &str) -> Option<&'a Unit> {
+    let has = |unit: &&Unit| {
+        let all = unit.functions().find(|(known, _)| *known == name).map(|(_, all)| all);
+        all.is_some_and(|all| all.iter().all(|&function| unit.is_method(function)))
+    };
+    let mut homes = repository.code.iter().filter(has);
+    homes.next().filter(|_| homes.next().is_none())
 }
 
 fn is_branch(unit: &Unit, id: Id) -> bool {
@@ -119,11 +139,13 @@ fn undo(repository: &Repository, unit: &Unit, step: &str) -> Option<Id> {
         let words = words(name);
         words.split_first().is_some_and(|(undo, of)| match PAYS.contains(&verb.as_str()) {
             true => REFUNDS.contains(&undo.as_str()),
-            false => UNBOOKS.contains(&undo.as_str()) && !thing.is_empty() && of == thing,
+            false => UNBOOKS.contains(&undo.as_str()) && of == thing,
         })
     };
+    // A bare verb means what the object is, and so does its way back.
+    let fits = |function: Id| !thing.is_empty() || unit.is_method(function);
     unit.functions().find_map(|(name, all)| match all {
-        [only] if undoes(name) && is_unnamed(repository, unit, (name, *only)) => Some(*only),
+        [only] if undoes(name) && fits(*only) && is_unnamed(repository, unit, (name, *only)) => Some(*only),
         _ => None,
     })
 }
@@ -156,6 +178,13 @@ fn only_tells(unit: &Unit, attempt: Id) -> bool {
             around.any(|id| matches!(unit.kind(id), "raise_statement" | "throw_statement"))
         };
         let made = root.starts_with(char::is_uppercase) || unit.kind(call) == "new_expression";
-        TELLS.contains(&root) || made || fails()
+        // `store.save(trip, status="failed")` tells of it, too.
+        let records = || {
+            let said = |id: Id| unit.text(id).trim_matches(['"', '\'']).to_ascii_lowercase();
+            unit.args(call)
+                .iter()
+                .any(|arg| unit.kind(arg.value) == "string" && FAILED.contains(&&*said(arg.value)))
+        };
+        TELLS.contains(&root) || made || fails() || records()
     })
 }

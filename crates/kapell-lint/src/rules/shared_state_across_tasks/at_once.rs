@@ -94,7 +94,8 @@ fn leads_to<'a>(
     let Some(of) = modules.of_each(unit, call) else { return Vec::new() };
     let shared = members::shared(modules, &of).into_iter();
     let shared = shared.map(|(other, function)| (other, function, Common::OBJECT));
-    shared.chain([(of.unit, of.function, Common::NOTHING)]).collect()
+    let common = task.common.of_call((unit, task.function, call), (of.unit, of.function), false);
+    shared.chain([(of.unit, of.function, common)]).collect()
 }
 
 /// Finds the function of another file that a call of a task names.

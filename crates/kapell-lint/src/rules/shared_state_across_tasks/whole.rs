@@ -5,7 +5,7 @@ use super::{
     declared_outside, waits,
 };
 use crate::{
-    code::{Id, Language, Unit, modules::Modules},
+    code::{Id, Language, Unit, modules::Modules, service},
     files::FileId,
 };
 
@@ -46,7 +46,8 @@ pub(super) fn rewritten<'a>(
     let all = |writes: bool| {
         own.iter().filter_map(move |&call| {
             let by_object = || match runs {
-                Runs::Tasks(common) => of_object(modules, (unit, function), common, call, writes),
+                Runs::Tasks(common) => of_object(modules, (unit, function), common, call, writes)
+                    .or_else(|| of_own(unit, call, writes).filter(|_| common.object)),
                 Runs::Threads => None,
             };
             done(modules, unit, function, call, writes).or_else(by_object)
@@ -114,6 +115,17 @@ fn of_object<'a>(
         kept,
         yields: yields && is_waited_for(unit, call),
     })
+}
+
+/// Returns what a call does with a file that its own object keeps, by itself or by another method: `self.read()`.
+fn of_own<'a>(unit: &'a Unit, call: Id, writes: bool) -> Option<Done<'a>> {
+    let by_method = || {
+        let helper = service::own_method(unit, call)?;
+        let mut inner = unit.calls_in(helper).filter(|&id| unit.function_of(id) == helper);
+        inner.find_map(|inner| kept(unit, inner, writes))
+    };
+    let (kept, yields) = kept(unit, call, writes).or_else(by_method)?;
+    Some(Done { call, named: (unit.file, kept), kept, yields: yields && is_waited_for(unit, call) })
 }
 
 /// Returns the file of its object that a call reads or writes whole, as it is called there.
