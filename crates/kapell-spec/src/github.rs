@@ -21,7 +21,7 @@ pub use event::{Event, Filter, Input};
 pub use job::{Environment, Job, Step};
 pub use keys::{Key, Keys};
 pub use matrix::{Axis, Cell, Matrix};
-pub use text::{Condition, Expression, Name, Text, only_expression};
+pub use text::{Condition, Expression, Name, Text, Word, only_expression};
 pub use uses::Uses;
 
 use crate::{

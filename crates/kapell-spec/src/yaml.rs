@@ -8,6 +8,7 @@
 //! The tree keeps byte ranges of keys, values and comments, so that a text can be edited without being written anew.
 
 mod build;
+mod input;
 mod place;
 mod scalar;
 mod text;

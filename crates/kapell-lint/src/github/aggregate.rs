@@ -296,6 +296,10 @@ fn beside_success(text: &str) -> bool {
 /// `!cancelled() && !failure()`.
 #[must_use]
 pub fn is_default(condition: &str) -> bool {
+    // Most ask for nothing of what went before.
+    if !condition.contains("success") && !condition.contains("failure") {
+        return false;
+    }
     let text: String = condition.split_whitespace().collect();
     let text = text.trim_start_matches("${{").trim_end_matches("}}");
     if text == "!(failure()||cancelled())" || text == "!(cancelled()||failure())" {

@@ -310,8 +310,8 @@ const BINSTUBS: &[&str] = &["bin/rails", "bin/rake", "bin/bundle", "bin/rspec"];
 #[must_use]
 pub fn is_own_script(command: &Command) -> bool {
     let first = command.inner().first().map_or("", String::as_str);
-    let wrapper =
-        matches!(command.program(), "gradlew" | "mvnw") || BINSTUBS.contains(&first.trim_start_matches("./"));
+    let wrapper = matches!(command.program(), "gradlew" | "mvnw")
+        || BINSTUBS.contains(&first.strip_prefix("./").unwrap_or(first));
     first.contains('/') && !wrapper && !first.starts_with("/usr") && !first.starts_with("/bin")
         || command.inner().iter().take(3).any(|word| is_script(word))
 }

@@ -175,11 +175,7 @@ fn delivers(flow: &Flow, at: usize) -> Option<Kind> {
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
     let trial = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| TRIAL.contains(&part));
-    let draft = flow
-        .text
-        .get(job.span.range())
-        .is_some_and(|text| text.contains("draft: true") || text.contains("--draft"));
-    if trial || draft {
+    if trial {
         return None;
     }
     let kinds = [Kind::Publish, Kind::Release, Kind::Deploy, Kind::Tag];
@@ -197,13 +193,15 @@ fn delivers(flow: &Flow, at: usize) -> Option<Kind> {
         (!asked).then_some(kind)
     };
     let found = flow.steps(at).filter_map(sure).max()?;
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let draft = text.contains("draft: true") || text.contains("--draft");
     // What opens pull requests or drafts by itself decides later.
     let by_bot = flow.facts[at].iter().flat_map(|facts| &facts.actions).any(|name| {
         ["release-please", "release-drafter", "changesets/", "release-plz"]
             .iter()
             .any(|bot| name.contains(bot))
     });
-    (!by_bot).then_some(found)
+    (!draft && !by_bot).then_some(found)
 }
 
 fn tests(github: &Github, flow: &Flow, at: usize) -> bool {

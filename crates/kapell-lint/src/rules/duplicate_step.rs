@@ -146,8 +146,8 @@ fn by_action(flow: &Flow, at: usize, index: usize) -> Option<(usize, &'static st
         command.begins("bundle install")
             && !command.words.iter().any(|word| word.starts_with("--gemfile") || word.starts_with("--with"))
     });
-    let plain = step.folder.is_none() && step.env.is_empty() && !step.script().contains("cd ");
-    if installs && plain && step.condition.is_none() {
+    let plain = || step.folder.is_none() && step.env.is_empty() && !step.script().contains("cd ");
+    if installs && plain() && step.condition.is_none() {
         let (earlier, _) = before().find(|(_, other)| {
             other.is("ruby/setup-ruby")
                 && other.input("bundler-cache").is_some_and(|text| text.is("true"))

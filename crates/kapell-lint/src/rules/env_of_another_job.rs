@@ -3,7 +3,7 @@
 mod to_called; // variables for workflows that are called
 
 use kapell_spec::finding::Span;
-use kapell_spec::github::{Job, Name, Step, Text, Uses};
+use kapell_spec::github::{Job, Name, Step, Text, Uses, Word};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{Flow, StepFacts, own_scripts, tools::Kind};
@@ -185,7 +185,7 @@ fn sets_nothing(flow: &Flow, at: usize) -> bool {
 /// Returns the variables that expressions of a job read as `env.NAME` and that it cannot have, each where it is read first.
 pub(super) fn unknown<'a>(repository: &Repository, flow: &Flow, job: &'a Job) -> Vec<(&'a str, Span)> {
     let mut found: Vec<(&str, Span)> = Vec::new();
-    for expression in job.expressions.iter().filter(|expression| expression.says("env")) {
+    for expression in job.expressions.iter().filter(|expression| expression.says(Word::Env)) {
         for reference in expression.expr.root().references() {
             if let [("env", _), (name, _)] = reference.path[..]
                 && found.iter().all(|(known, _)| *known != name)

@@ -30,10 +30,10 @@ const JOBS: usize = 3;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         // Few jobs stand at the same place of the graph as another.
-        let split = |parts: &'static [char]| -> Vec<_> {
-            flow.jobs().map(|(_, job)| LazyCell::new(move || words(flow, job, parts))).collect()
+        let split = |between: fn(char) -> bool| -> Vec<_> {
+            flow.jobs().map(|(_, job)| LazyCell::new(move || words(flow, job, between))).collect()
         };
-        let (parts, whole) = (split(PARTS), split(WHOLE));
+        let (parts, whole) = (split(parts_words), split(is_between));
         let mut told: Vec<usize> = Vec::new();
         for (at, job) in flow.jobs() {
             if told.contains(&at) || job.uses.is_some() || job.steps.len() < 3 {
@@ -63,13 +63,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// What stands between words.
-const WHOLE: &[char] = &[' ', '"', '\''];
+/// Tells what stands between words.
+fn is_between(c: char) -> bool {
+    matches!(c, ' ' | '"' | '\'')
+}
 
-/// What stands between words and their parts: `g++-12` and `g++-13` differ in a number.
-const PARTS: &[char] = &[' ', '"', '\'', '/', '-', ':'];
+/// Tells what stands between words and their parts: `g++-12` and `g++-13` differ in a number.
+fn parts_words(c: char) -> bool {
+    is_between(c) || matches!(c, '/' | '-' | ':')
+}
 
-fn words<'a>(flow: &'a Flow, job: &Job, between: &[char]) -> Vec<&'a str> {
+fn words<'a>(flow: &'a Flow, job: &Job, between: fn(char) -> bool) -> Vec<&'a str> {
     let text = flow.text.get(job.id.span.end as usize..job.span.end as usize).unwrap_or_default();
     text.lines()
         .filter(|line| {

@@ -23,7 +23,7 @@ use crate::{
 };
 use kapell_spec::{
     finding::Span,
-    github::{Expression, Job, Name, Step, Text},
+    github::{Expression, Job, Name, Step, Text, Word},
     suggest,
 };
 use kapell_view::audit::{Confidence, Severity};
@@ -59,7 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             // One step that sets nothing is one cause.
             let mut found: Vec<Unset<'_>> = Vec::new();
             let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
-            for expression in job.expressions.iter().filter(|expression| expression.says("steps")) {
+            for expression in job.expressions.iter().filter(|expression| expression.says(Word::Steps)) {
                 for reference in expression.expr.root().references() {
                     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
                     let ["steps", id, "outputs", output, ..] = path[..] else { continue };
@@ -260,7 +260,7 @@ fn add(flow: &Flow, at: usize, unset: &Unset<'_>, report: &mut Report<'_>) {
 /// A step or a job is asked for something that none has: `steps.meta.output.tags`.
 fn misnamed(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let says = |expression: &&Expression| expression.says("steps") || expression.says("needs");
+    let says = |expression: &&Expression| expression.says(Word::Steps) || expression.says(Word::Needs);
     for expression in job.expressions.iter().filter(says) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
@@ -301,7 +301,7 @@ fn of_another_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let has = |job: &Job, id: &str| {
         job.steps.iter().any(|step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id)))
     };
-    for expression in job.expressions.iter().filter(|expression| expression.says("steps")) {
+    for expression in job.expressions.iter().filter(|expression| expression.says(Word::Steps)) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let ["steps", id, "outputs", output, ..] = path[..] else { continue };

@@ -11,7 +11,7 @@ pub(super) use self::values::handed_on;
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
 use kapell_spec::{
     finding::Span,
-    github::{Condition, Expression, Job},
+    github::{Condition, Expression, Job, Word},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -197,7 +197,8 @@ fn called(flow: &Flow, report: &mut Report<'_>) {
 fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
     let mut found: Vec<(String, Vec<Span>)> = Vec::new();
     let all = flow.model.expressions.iter().chain(flow.model.jobs.iter().flat_map(|job| &job.expressions));
-    let asks = |expression: &&Expression| expression.says("event_name") && !told.contains(&expression.scalar);
+    let asks =
+        |expression: &&Expression| expression.says(Word::EventName) && !told.contains(&expression.scalar);
     for expression in all.filter(asks) {
         // One of several alternatives, or a switch of the workflow itself, is kept for copies and for later.
         let spare = alternatives(expression.expr.root());

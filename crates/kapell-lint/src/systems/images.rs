@@ -394,9 +394,9 @@ fn without_place(words: Vec<&str>) -> Vec<&str> {
 /// Tells whether a command is that of a program which builds and pushes images.
 fn builds_images(command: &script::Command) -> bool {
     let words = command.inner();
-    let first = words.first().map_or("", String::as_str);
-    matches!(first, "docker" | "podman" | "buildah")
-        || words.starts_with(&["az".to_owned(), "acr".to_owned()])
+    let word = |at: usize| words.get(at).map_or("", String::as_str);
+    matches!(word(0), "docker" | "podman" | "buildah")
+        || word(0) == "az" && word(1) == "acr"
         || words.iter().any(|word| is_kaniko(word))
 }
 

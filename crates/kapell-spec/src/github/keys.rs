@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
             return;
         }
         match Expr::parse(text) {
-            Ok(expr) => found.push(Expression { expr, scalar: node.place(), nth: None }),
+            Ok(expr) => found.push(Expression::new(expr, node.place(), None)),
             Err(error) => self.broken(node, &error),
         }
     }
@@ -148,10 +148,8 @@ impl<'a> Reader<'a> {
     fn placeholders(&mut self, node: &Node, text: &str, found: &mut Vec<Expression>) {
         match Template::parse(text) {
             Ok(template) => {
-                let of = |(nth, placeholder): (usize, &kapell_core::expr::Placeholder)| Expression {
-                    expr: placeholder.expr.clone(),
-                    scalar: node.place(),
-                    nth: u32::try_from(nth).ok(),
+                let of = |(nth, placeholder): (usize, &kapell_core::expr::Placeholder)| {
+                    Expression::new(placeholder.expr.clone(), node.place(), u32::try_from(nth).ok())
                 };
                 found.extend(template.placeholders().iter().enumerate().map(of));
             }

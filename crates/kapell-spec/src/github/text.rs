@@ -42,6 +42,8 @@ pub struct Text {
     pub style: Style,
     /// Whether an alias stands for it, so that it cannot be changed in this place alone.
     pub aliased: bool,
+    /// Whether it holds an expression.
+    templated: bool,
 }
 
 impl Text {
@@ -52,13 +54,20 @@ impl Text {
             span: node.place(),
             style: scalar.style,
             aliased: node.alias.is_some(),
+            templated: scalar.text.contains("${{"),
         })
+    }
+
+    /// Returns the same place with another text.
+    #[must_use]
+    pub fn with_text(self, text: &str) -> Self {
+        Self { text: text.into(), templated: text.contains("${{"), ..self }
     }
 
     /// Returns the text, if it holds no expression.
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
-        (!self.text.contains("${{")).then_some(&*self.text)
+        (!self.templated).then_some(&*self.text)
     }
 
     /// Returns the expression without its braces and the blanks around it, if the text is one and nothing else.
@@ -105,14 +114,65 @@ pub struct Expression {
     pub scalar: Span,
     /// Which `${{` of the scalar it is, from 0; `None` if the scalar is the expression.
     pub nth: Option<u32>,
+    /// Which [words](Word) it says, one bit for each.
+    said: u8,
+}
+
+/// A word that rules look for in expressions again and again: one that never says `steps` reads nothing of steps, and has not to
+/// be walked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// `steps`.
+    Steps,
+    /// `needs`.
+    Needs,
+    /// `env`.
+    Env,
+    /// `secrets`.
+    Secrets,
+    /// `event_name`.
+    EventName,
+}
+
+impl Word {
+    const ALL: [(Self, &str); 5] = [
+        (Self::Steps, "steps"),
+        (Self::Needs, "needs"),
+        (Self::Env, "env"),
+        (Self::Secrets, "secrets"),
+        (Self::EventName, "event_name"),
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Finds those words in one pass, each where a word begins.
+fn said(text: &str) -> u8 {
+    let (mut said, mut before) = (0, b' ');
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        // What most words begin with begins none of these.
+        if matches!(byte, b's' | b'n' | b'e') && !before.is_ascii_alphanumeric() && before != b'_' {
+            let rest = &text.as_bytes()[at..];
+            let known = Word::ALL.iter().find(|(_, word)| rest.starts_with(word.as_bytes()));
+            said |= known.map_or(0, |(word, _)| word.bit());
+        }
+        before = byte;
+    }
+    said
 }
 
 impl Expression {
-    /// Tells whether a word stands in its text. What never says `steps` reads nothing of steps, and has not to be walked
-    /// through.
+    pub(super) fn new(expr: Expr, scalar: Span, nth: Option<u32>) -> Self {
+        let said = said(expr.source());
+        Self { expr, scalar, nth, said }
+    }
+
+    /// Tells whether a word of its text begins so.
     #[must_use]
-    pub fn says(&self, word: &str) -> bool {
-        self.expr.source().contains(word)
+    pub fn says(&self, word: Word) -> bool {
+        self.said & word.bit() != 0
     }
 
     /// Finds where it stands in `source`, braces included.

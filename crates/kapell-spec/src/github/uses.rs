@@ -52,9 +52,13 @@ impl Uses {
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         match self {
-            Self::Remote { repository, path, .. } => name.strip_prefix(&**repository).is_some_and(|rest| {
-                if path.is_empty() { rest.is_empty() } else { rest.strip_prefix('/') == Some(&**path) }
-            }),
+            // Hardly any two names are of one length.
+            Self::Remote { repository, path, .. } if path.is_empty() => **repository == *name,
+            Self::Remote { repository, path, .. } => {
+                name.len() == repository.len() + 1 + path.len()
+                    && name.starts_with(&**repository)
+                    && name[repository.len()..].strip_prefix('/') == Some(&**path)
+            }
             _ => false,
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use saphyr_parser::{Event, Marker, Parser, ScanError, StrInput, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScanError, Tag};
 
 use super::{
     Entry, Kind, Limits, Node, Tree,
+    input::Rest,
     scalar::{Scalar, Style},
 };
 use crate::{
@@ -124,7 +125,7 @@ const JOINED_BYTES: usize = 16_000_000;
 /// YAML wants each line of `[` ... `]` indented deeper than the block around it. GitHub and most programs do not care, and
 /// closing brackets below their key are common. `None` if nothing of that kind is wrong.
 fn join(text: &str) -> Option<String> {
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Parser::new(Rest::new(text));
     let error = loop {
         match parser.next_event()? {
             Ok(_) => {}
@@ -178,7 +179,7 @@ fn tree(
         scalars: Vec::new(),
         shallow: false,
     };
-    let complete = builder.run(Parser::new_from_str(joined)).is_ok();
+    let complete = builder.run(Parser::new(Rest::new(joined))).is_ok();
     builder.close_all();
     let comments = comments(source, &builder.scalars);
     // Nothing but comments is a document too.
@@ -187,7 +188,7 @@ fn tree(
 }
 
 impl Builder<'_> {
-    fn run(&mut self, mut parser: Parser<'_, StrInput<'_>>) -> Result<(), Stop> {
+    fn run(&mut self, mut parser: Parser<'_, Rest<'_>>) -> Result<(), Stop> {
         let mut documents = 0;
         loop {
             let (event, span) = match parser.next_event() {

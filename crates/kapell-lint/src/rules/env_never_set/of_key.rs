@@ -2,7 +2,7 @@
 
 use kapell_spec::{
     finding::Span,
-    github::{Job, Name, Step, Text, Uses},
+    github::{Job, Name, Step, Text, Uses, Word},
 };
 use kapell_view::audit::Severity;
 
@@ -56,7 +56,7 @@ fn tell(flow: &Flow, name: &str, span: Span, report: &mut Report<'_>) {
 
 /// Returns the first variable that the keys of a step read and that neither the workflow nor the job nor the step sets.
 fn unset<'a>(flow: &Flow, job: &'a Job, step: &Step) -> Option<(&'a str, Span)> {
-    let read = keys(step).flat_map(|key| job.expressions_in(key.span)).filter(|found| found.says("env"));
+    let read = keys(step).flat_map(|key| job.expressions_in(key.span)).filter(|found| found.says(Word::Env));
     read.flat_map(|expression| {
         let references = expression.expr.root().references().into_iter();
         references.filter_map(move |found| match found.path[..] {

@@ -13,6 +13,9 @@ use crate::{
 
 /// Tells of names that `kustomize edit set image` or `images:` of a kustomization is to replace, and nothing is called by.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    if repository.systems.manifests.is_empty() {
+        return;
+    }
     let mut named = named(repository);
     let listed = listed(repository);
     if named.is_empty() && listed.is_empty() {

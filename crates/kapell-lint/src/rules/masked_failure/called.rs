@@ -7,7 +7,7 @@ mod recipes;
 
 use std::collections::BTreeSet;
 
-use kapell_spec::{finding::Span, github::Text};
+use kapell_spec::finding::Span;
 use kapell_view::audit::Confidence;
 
 use super::{
@@ -175,10 +175,11 @@ impl<'a> Called<'a> {
         let whole = if goes_on { format!("{GOES_ON}{text}") } else { text.to_owned() };
         let facts = facts::of_text(&whole);
         let mut step = script.step.clone();
-        step.run.as_mut()?.text = whole.into();
+        let run = step.run.take()?.with_text(&whole);
         step.name = None;
         // What the step says of its shell is nothing to the script.
-        step.shell = step.run.clone().map(|run| Text { text: "sh".into(), ..run });
+        step.shell = Some(run.clone().with_text("sh"));
+        step.run = Some(run);
         let inner = Script { step: &step, facts: &facts, ..script };
         let (at, lost) = (0..facts.commands.len()).find_map(|at| {
             let of = |kinds: &[Kind]| {

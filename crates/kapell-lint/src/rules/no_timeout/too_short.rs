@@ -1,5 +1,7 @@
 //! A timeout that ends what it bounds each time: the work is asked to take longer than that.
 
+use std::cell::LazyCell;
+
 use kapell_spec::{finding::Span, github::Text};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -161,8 +163,8 @@ impl Taken {
         long: impl Fn(&Command) -> bool,
         place: impl Fn(&Command) -> (FileId, Span),
     ) {
-        let lasts = script.contains("-duration");
-        let sure = |command: &&Command| {
+        let lasts = LazyCell::new(|| script.contains("-duration"));
+        let sure = |command: &Command| {
             command.depth == 0
                 && !command.asked
                 && command.then != Then::Background
@@ -171,9 +173,12 @@ impl Taken {
         };
         // What stands in a function may never be called.
         let in_function = || ["() {", "(){", "function "].iter().any(|word| script.contains(word));
-        for command in commands.iter().filter(sure) {
-            let says = lasts && command.words.iter().any(|word| word.contains("-duration"));
-            let Some(seconds) = asked_for(command, says && long(command)) else { continue };
+        for command in commands {
+            let says = || *lasts && command.words.iter().any(|word| word.contains("-duration"));
+            let Some(seconds) = asked_for(command, || says() && long(command)) else { continue };
+            if !sure(command) {
+                continue;
+            }
             if in_function() {
                 return;
             }
@@ -210,11 +215,11 @@ fn is_long(job: &str, command: &Command) -> bool {
         && !GIVES.iter().any(|word| text.contains(word))
 }
 
-/// Returns for how many seconds a command is asked to go on; `long` is whether its own `--duration` says that.
-fn asked_for(command: &Command, long: bool) -> Option<u64> {
+/// Returns for how many seconds a command is asked to go on; `long` tells whether its own `--duration` says that.
+fn asked_for(command: &Command, long: impl Fn() -> bool) -> Option<u64> {
     let program = command.program();
     let timed = program == "sleep" || TIMED.iter().any(|(start, ..)| start[0] == program);
-    if !timed && !long {
+    if !timed && !long() {
         return None;
     }
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
@@ -228,7 +233,7 @@ fn asked_for(command: &Command, long: bool) -> Option<u64> {
     });
     let (flags, bare) = match known {
         Some((_, flags, bare)) => (*flags, *bare),
-        None if long => (&["--duration", "-duration"][..], false),
+        None if long() => (&["--duration", "-duration"][..], false),
         None => return None,
     };
     let value = words.iter().enumerate().find_map(|(at, word)| {

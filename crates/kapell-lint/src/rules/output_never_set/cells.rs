@@ -1,6 +1,6 @@
 //! An output that each cell of a matrix sets to another value: a job has one value of it.
 
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::{Job, Step, Word};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::super::unsatisfiable_if::handed_on;
@@ -12,7 +12,7 @@ use crate::{github::Flow, rule::Report};
 /// that sets one decides; the order of cells is not guaranteed.
 pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    for expression in job.expressions.iter().filter(|expression| expression.says("needs")) {
+    for expression in job.expressions.iter().filter(|expression| expression.says(Word::Needs)) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let ["needs", id, "outputs", output] = path[..] else { continue };

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kapell_spec::{finding::Span, github::Step, suggest};
+use kapell_spec::{
+    finding::Span,
+    github::{Step, Word},
+    suggest,
+};
 use kapell_view::audit::Severity;
 
 use super::{goes_out, handed_on, is_unread};
@@ -68,7 +72,7 @@ fn names<'a>(repository: &'a Repository, step: &'a Step) -> Option<Vec<&'a str>>
 fn reads<'a>(flow: &'a Flow, at: usize, id: &str) -> BTreeMap<&'a str, Vec<Span>> {
     let mut found: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     let all = flow.model.jobs[at].expressions.iter();
-    for expression in all.filter(|expression| expression.says("steps")) {
+    for expression in all.filter(|expression| expression.says(Word::Steps)) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             if let ["steps", step, "outputs", output, ..] = path[..]

@@ -1,7 +1,10 @@
 //! What a job reads of other jobs, and never gets.
 
 use kapell_core::expr::Template;
-use kapell_spec::{finding::Span, github::Job};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Word},
+};
 use kapell_view::audit::Severity;
 
 use crate::{
@@ -71,7 +74,7 @@ pub(super) fn of_call(github: &Github, flow: &Flow, report: &mut Report<'_>) {
 
 fn reads<'a>(flow: &Flow, job: &'a Job) -> Vec<Read<'a>> {
     let mut found = Vec::new();
-    for expression in job.expressions.iter().filter(|expression| expression.says("needs")) {
+    for expression in job.expressions.iter().filter(|expression| expression.says(Word::Needs)) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let (job, property, output) = match path[..] {

@@ -24,8 +24,11 @@ struct Made {
 /// Tells of a key that an object takes of a secret which nothing makes, where a workflow makes one in the same namespace that has
 /// the key, shares a word of the name, and is taken by nobody.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    let made = made(repository);
     let manifests = &repository.systems.manifests;
+    if manifests.is_empty() {
+        return;
+    }
+    let made = made(repository);
     if made.is_empty() {
         return;
     }

@@ -4,7 +4,7 @@ use std::{cell::LazyCell, collections::BTreeSet};
 
 use kapell_spec::{
     finding::Span,
-    github::{Event, Name, Step},
+    github::{Event, Name, Step, Word},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -79,7 +79,7 @@ fn wanted(flow: &Flow) -> Vec<Wanted<'_>> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for (job, model) in flow.jobs() {
-        for expression in model.expressions.iter().filter(|expression| expression.says("secrets")) {
+        for expression in model.expressions.iter().filter(|expression| expression.says(Word::Secrets)) {
             for name in secrets(&expression.expr) {
                 if name == "GITHUB_TOKEN" || !seen.insert(name.clone()) || may_lack(&capitals, &name) {
                     continue;

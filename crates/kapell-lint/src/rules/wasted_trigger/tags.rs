@@ -143,7 +143,6 @@ pub(super) fn check(
     if waiting.peek().is_none() {
         return;
     }
-    let Some((index, facts, script)) = tagger(repository, flow, at) else { return };
     // What releases by itself after the tag, or starts others by name, needs no other workflow.
     let text = &*flow.text;
     let known =
@@ -155,7 +154,11 @@ pub(super) fn check(
         job.uses.is_some()
             || flow.facts[other].iter().any(|facts| facts.works.iter().any(|done| delivers(done.work.kind)))
     });
-    if goes_on || known.iter().any(|word| text.contains(word)) {
+    if goes_on {
+        return;
+    }
+    let Some((index, facts, script)) = tagger(repository, flow, at) else { return };
+    if known.iter().any(|word| text.contains(word)) {
         return;
     }
     let Some(tag) = pushed(flow, (at, index), &facts, &script) else { return };

@@ -1,6 +1,6 @@
 //! Scripts of PowerShell, and those that are sent to the shell of another machine.
 
-use kapell_spec::{finding::Span, github::Text};
+use kapell_spec::finding::Span;
 use kapell_view::audit::Severity;
 
 use super::{
@@ -34,9 +34,10 @@ impl Called<'_> {
         let text = (whole.len() <= LENGTH_MAX).then(|| without_blocks(whole))?;
         let facts = facts::of_text(&text);
         let mut step = script.step.clone();
-        step.run.as_mut()?.text = text.clone().into();
+        let run = step.run.take()?.with_text(&text);
         step.name = None;
-        step.shell = step.run.clone().map(|run| Text { text: "pwsh".into(), ..run });
+        step.shell = Some(run.clone().with_text("pwsh"));
+        step.run = Some(run);
         let inner = Script { step: &step, facts: &facts, ..script };
         let commanded = command.words.iter().any(|word| word.to_ascii_lowercase().starts_with("-c"));
         let by_file = command.program() == "pwsh" && !commanded && !ways::asks_in_power_shell(&text);

@@ -96,7 +96,7 @@ impl Called<'_> {
         let whole = format!("set +e\n{own}");
         let facts = facts::of_text(&whole);
         let mut step = script.step.clone();
-        step.run.as_mut()?.text = whole.into();
+        step.run = Some(step.run.take()?.with_text(&whole));
         step.name = None;
         let inner = Script { step: &step, facts: &facts, ..script };
         let does = |at: usize, kind: Kind| {
