@@ -134,6 +134,10 @@ const ASIDE: &[&str] = &[
 fn essence(text: &str) -> String {
     let mut words: Vec<&str> = text.split_whitespace().collect();
     let program = words.first().map_or("", |word| word.trim_start_matches("./"));
+    if let ["docker" | "podman", "build", given @ ..] | ["docker", "buildx", "build", given @ ..] = &words[..]
+    {
+        return image(given);
+    }
     let (maven, gradle) = (matches!(program, "mvn" | "mvnw"), matches!(program, "gradle" | "gradlew"));
     let goals = ["package", "verify", "install"];
     if !(maven && words.iter().any(|word| goals.contains(word)) || gradle && words.contains(&"build")) {
@@ -146,6 +150,25 @@ fn essence(text: &str) -> String {
     let kept = kept.map(|word| if maven && goals.contains(word) { "package" } else { word });
     let own = if maven { "maven" } else { "gradle" };
     std::iter::once(own).chain(kept).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns how an image is built: whatever it is called, and however much is printed.
+///
+/// Source: Docker, `docker buildx build`: `--tag` names the image, `--load` and `--push` say where it goes.
+fn image(given: &[&str]) -> String {
+    let mut kept = vec!["docker build"];
+    let mut words = given.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "-t" | "--tag" => {
+                words.next();
+            }
+            "-q" | "--quiet" | "--load" | "--push" | "--pull" => {}
+            word if ["--tag=", "--progress="].iter().any(|flag| word.starts_with(flag)) => {}
+            word => kept.push(word),
+        }
+    }
+    kept.join(" ")
 }
 
 /// Tells whether a flag changes nothing of what is built.
@@ -192,7 +215,15 @@ fn rebuilt<'a>(repository: &'a Repository, flow: &'a Flow, (at, up): (usize, usi
             .flat_map(|facts| &facts.downloads)
             .any(|down| !own().any(|up| globs::any_overlap(&up.names, &down.names)));
         // What is tried out again may be built again; what goes out should be what was tested.
-        if second.matrix.is_some() || !same_system || takes || !uploaded && !carry::changes(other, index) {
+        // A machine of one's own keeps the layers of an image.
+        let kept =
+            command.starts_with("docker build") && second.runs_on.iter().any(|label| label.is("self-hosted"));
+        if second.matrix.is_some()
+            || !same_system
+            || takes
+            || kept
+            || !uploaded && !carry::changes(other, index)
+        {
             return None;
         }
         let built = |step: &Step, facts: &StepFacts| {
@@ -232,6 +263,11 @@ fn again(repository: &Repository, flow: &Flow, (at, up): (usize, usize), report:
         .also(flow.file, first.id.span, "built here first")
         .spares(sooner)
         .severity(if found.seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
-        .hint("hand it on as an artifact, so that what is tested is what was built")
+        .hint(match found.command.contains("docker") || found.command.contains("podman") {
+            true => {
+                "push it once under a name of the commit, test that, and give it its other names afterwards"
+            }
+            false => "hand it on as an artifact, so that what is tested is what was built",
+        })
         .done();
 }

@@ -1,10 +1,11 @@
 //! Workflows start each other in a circle.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
 
 use kapell_spec::{
     finding::Span,
     github::{Condition, Event, Job, Step, Uses},
+    words::Words,
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -57,7 +58,7 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
             .iter()
             .flat_map(|name| named(&name.text).filter(|&other| &*name.text == flows[other].run_name()));
         starts[at].extend(awaited);
-        let steps = always(flow);
+        let steps = if starts_others(flow) { always(flow) } else { Vec::new() };
         let words: Vec<&str> =
             dispatched(&steps).chain(dispatched_by_action(&steps)).chain(dispatched_by_api(&steps)).collect();
         for other in words.into_iter().flat_map(named).filter(|&other| other != at) {
@@ -108,6 +109,12 @@ fn started(flow: &Flow) -> Span {
 /// Returns the name of a workflow's file.
 fn file(flow: &Flow) -> &str {
     flow.path.rsplit('/').next().unwrap_or(&flow.path)
+}
+
+/// Tells whether a workflow says any of the words by which others are started: most do not.
+fn starts_others(flow: &Flow) -> bool {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&["gh workflow", "dispatch"]));
+    WORDS.is_in(&flow.text)
 }
 
 /// A step with what it does.

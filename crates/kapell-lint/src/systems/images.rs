@@ -66,9 +66,10 @@ pub fn pushed_by(flow: &Flow, job: usize) -> Vec<Pushed> {
             add(image, tags.map_or(step.span, |tags| tags.span));
         }
         let span = step.run.as_ref().map_or(step.span, |run| run.span);
-        let builders = || facts.commands.iter().filter(|command| builds_images(command));
-        builders().flat_map(images).for_each(|image| add(&image, span));
-        for name in builders().filter_map(pushed_whole) {
+        let builders: Vec<&script::Command> =
+            facts.commands.iter().filter(|command| builds_images(command)).collect();
+        builders.iter().copied().flat_map(images).for_each(|image| add(&image, span));
+        for name in builders.iter().copied().filter_map(pushed_whole) {
             tagged(flow, job, &name).iter().for_each(|image| add(image, span));
         }
     }
@@ -262,28 +263,31 @@ const DEPLOYERS: &[(&str, &str)] = &[
     ("Azure/k8s-deploy", "images"),
 ];
 
-/// Programs that deploy an image which one of their words names.
-const PROGRAMS: &[&str] = &[
-    "kubectl",
-    "oc",
-    "helm",
-    "kustomize",
-    "nomad",
-    "terraform",
-    "tofu",
-    "yq",
-    "gcloud",
-    "docker",
-    "az",
-    "aws",
-    "kn",
-    "fly",
-    "flyctl",
-];
+/// Tells whether a program deploys an image which one of its words names.
+fn deploys(program: &str) -> bool {
+    matches!(
+        program,
+        "kubectl"
+            | "oc"
+            | "helm"
+            | "kustomize"
+            | "nomad"
+            | "terraform"
+            | "tofu"
+            | "yq"
+            | "gcloud"
+            | "docker"
+            | "az"
+            | "aws"
+            | "kn"
+            | "fly"
+            | "flyctl"
+    )
+}
 
 /// Returns the image, or the tag alone, that a command deploys.
 fn given(command: &script::Command) -> Option<(Option<String>, String)> {
-    command.inner().first().filter(|first| PROGRAMS.contains(&first.as_str()))?;
+    command.inner().first().filter(|first| deploys(first))?;
     let words = without_place(command.inner().iter().map(String::as_str).collect());
     let whole = |image: &str| {
         let (name, tag) = image_parts(image);
