@@ -3,6 +3,7 @@
 mod again; // tries again for ever
 mod events; // workflows of events that lead back for ever
 mod itself; // functions that call themselves for ever
+mod polls; // work elsewhere that ends in another way than well
 mod retrying; // decorators that try again for ever
 mod rounds; // agents that answer each other for ever
 mod steps; // steps of a graph that lead back for ever
@@ -71,6 +72,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         rounds::check(&methods, unit, report);
         turns::check(unit, report);
         itself::check(&methods, unit, report);
+        polls::check(unit, report);
         teams::check(unit, report);
         steps::check(repository, &methods, &|| *limit, unit, report);
         events::check(&methods, &repository.code, unit, report);

@@ -187,6 +187,11 @@ fn tree(
     (root.map(|root| Tree { root, comments, complete }), builder.shallow)
 }
 
+/// Tags that say how a value is put together with that of another file, and leave it what it is.
+///
+/// Sources: Compose specification, "Merge": `!reset` and `!override`; GitLab, "YAML optimization": `!reference`.
+const MERGED: [&str; 3] = ["reset", "override", "reference"];
+
 impl Builder<'_> {
     fn run(&mut self, mut parser: Parser<'_, Rest<'_>>) -> Result<(), Stop> {
         let mut documents = 0;
@@ -285,6 +290,9 @@ impl Builder<'_> {
             return;
         }
         let core = tag.is_yaml_core_schema();
+        if !core && tag.handle == "!" && MERGED.contains(&tag.suffix.as_str()) {
+            return;
+        }
         let shown = if core {
             format!("!!{}", tag.suffix)
         } else if tag.handle.is_empty() || tag.handle == "!" {

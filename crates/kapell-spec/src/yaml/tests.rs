@@ -137,6 +137,12 @@ fn what_is_not_supported_is_found() {
 }
 
 #[test]
+fn tags_that_say_how_files_are_put_together_are_no_fault() {
+    let shown = show("ports: !reset []\nvolumes: !override [a]\nscript:\n  - !reference [.setup, script]\n");
+    assert!(!shown.contains("K0110"), "{shown}");
+}
+
+#[test]
 fn other_encodings_are_named() {
     let utf16: Vec<u8> = "mission: x".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let marked: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf16.iter().copied()).collect();
