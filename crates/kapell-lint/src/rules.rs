@@ -103,6 +103,7 @@ mod single_value_matrix;
 mod skip_propagation;
 mod status_unseen;
 mod stop_hook_loop;
+mod stop_signal_lost;
 mod tool_gap;
 mod trigger_path_asymmetry;
 mod unbounded_fan_out;
@@ -147,6 +148,7 @@ pub static RULES: &[&Rule] = &[
     &missing_target::RULE,
     &copies_collide::RULE,
     &replica_conflict::RULE,
+    &stop_signal_lost::RULE,
     &needs_without_data::RULE,
     &polling_instead_of_needs::RULE,
     &sequential_steps::RULE,
