@@ -191,7 +191,7 @@ mod tests {
             "a: b\r\nc: [d, {e: f,g: h}] # i\n",
             "# ä comment ü\nkey with ö: wert 🦀 ß # é\n? [ä, b]\n: |\n   ünd\n\n   so: #weiter\n  ",
             "a: 'it''s'\nb: \"\\u00e4\\n\"\nc: >-\n  fold\n   ed\n\n  text\nd: &x ä\ne: *x\n",
-            "- a:b\n- http://x.example/ü\n- -\n- :a\n- '#'\n-\tb\n- a\u{85}b\u{2028}c\n",
+            "- a:b\n- http://example.org/ü\n- -\n- :a\n- '#'\n-\tb\n- a\u{85}b\u{2028}c\n",
             "--- a\n...\n--- \u{feff}b\n",
             "{a: [b, c:d, \"e\":f], \u{feff}}",
             "deep:\n                                      deeper: |\n                                          text\n",

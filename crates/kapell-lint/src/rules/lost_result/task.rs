@@ -1,7 +1,8 @@
 //! `asyncio.create_task(work())` by itself.
 //!
 //! Source: the documentation of Python, `asyncio.create_task`: the event loop keeps only weak references to tasks; one that
-//! nobody else refers to may be collected at any time, even before it is done.
+//! nobody else refers to may be collected at any time, even before it is done. `asyncio.run`, "Runners": what is still at work when
+//! `main` ends is cancelled.
 
 use kapell_view::audit::Severity;
 
@@ -37,9 +38,14 @@ pub(super) fn check<'a>(
     // The first of the worst.
     let Some(first) = all.iter().rev().max_by_key(severity) else { return };
     let message = format!(
-        "nobody keeps the task `{}`{}: it may be collected before it is done",
+        "nobody keeps the task `{}`{}: {}",
         started(first.unit, first.call),
         service::place_name(first.unit, first.call),
+        if first.cancelled {
+            "`asyncio.run` cancels what is still at work when the program ends"
+        } else {
+            "it may be collected before it is done"
+        },
     );
     let mut draft = report
         .add(first.unit.file, first.unit.span(first.call), message)
@@ -62,6 +68,36 @@ struct Dropped<'a> {
     weighs: bool,
     /// Whether what it runs sees to its failures itself.
     catches: bool,
+    /// Whether it keeps something, in a program that ends without waiting for it.
+    cancelled: bool,
+}
+
+/// What a file says that runs a program which goes on, or that waits for all of its tasks.
+const GOES_ON: &[&str] = &[
+    "while True",
+    "while not ",
+    "serve",
+    "run_forever",
+    "polling",
+    "listen",
+    "all_tasks",
+    "TaskGroup",
+    "uvicorn",
+];
+
+/// How the names of functions begin that keep something.
+const KEEPS: &[&str] = &[
+    "save", "store", "write", "upload", "persist", "record", "commit", "insert", "append", "send", "publish",
+    "post",
+];
+
+/// Tells whether a task keeps something, in a file that runs its program to an end.
+fn is_cancelled(unit: &Unit, call: Id) -> bool {
+    let whole = unit.whole();
+    let name = started(unit, call).rsplit('.').next().unwrap_or_default().trim_start_matches('_');
+    whole.contains("asyncio.run(")
+        && !GOES_ON.iter().any(|word| whole.contains(word))
+        && KEEPS.iter().any(|start| name.starts_with(start))
 }
 
 /// Returns those of a file that answer requests, or reach a model or an agent.
@@ -77,14 +113,15 @@ fn dropped<'a>(methods: &Methods<'_>, unit: &'a Unit) -> Vec<Dropped<'a>> {
     let tasks = lost.into_iter().filter_map(|call| {
         let answers = asked.contains(&unit.function_of(call));
         let reached = methods.reached(unit, call).map(|(_, service)| service);
-        if !answers && !reached.is_some_and(Service::answers) {
+        let cancelled = is_cancelled(unit, call);
+        if !answers && !cancelled && !reached.is_some_and(Service::answers) {
             return None;
         }
-        let weighs = answers || reached == Some(Service::Agent);
+        let weighs = answers || cancelled || reached == Some(Service::Agent);
         let given = unit.args(call).first().map(|arg| arg.value);
         let runs = given.and_then(|given| unit.called(given));
         let catches = runs.is_some_and(|function| super::each::catches_all(methods, unit, function));
-        Some(Dropped { unit, call, weighs, catches })
+        Some(Dropped { unit, call, weighs, catches, cancelled })
     });
     tasks.collect()
 }

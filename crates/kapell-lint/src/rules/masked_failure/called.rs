@@ -192,6 +192,9 @@ impl<'a> Called<'a> {
             if let Some(lost) = undelivered::goes_on(inner, at).filter(|_| goes_on) {
                 return Some((at, lost));
             }
+            if let Some(lost) = plain::asked_of_pipe(inner, at).filter(|_| strict || goes_on) {
+                return Some((at, lost));
+            }
             if !of(&[Kind::Test, Kind::Lint]) {
                 return None;
             }

@@ -252,6 +252,30 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     })
 }
 
+/// `if ! kubectl rollout status ... | tee log; then`: what is asked is how the printing went.
+///
+/// Source: Bash Reference Manual, "Pipelines": without `pipefail` the status of a pipe is that of its last command.
+pub(super) fn asked_of_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    let waits = || WAITS.iter().any(|start| tools::plain_text(command).starts_with(start));
+    if !command.asked || command.then != Then::Pipe || !waits() {
+        return None;
+    }
+    // The first line may name it, too.
+    without_pipefail(script).filter(|_| !script.step.script().contains("pipefail"))?;
+    let rest = all.get(at + 1..)?;
+    let end = rest.iter().position(|part| part.then != Then::Pipe)?;
+    rest[..=end].iter().all(shows).then(|| {
+        let message = format!(
+            "what becomes of `{}` is never asked: without `pipefail` the answer is that of `{}`",
+            short(command),
+            rest[end].program()
+        );
+        Lost::new(Severity::High, message, "say `set -o pipefail` at the top of the script")
+    })
+}
+
 /// `set +e`, a check, and whatever comes last decides.
 pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
